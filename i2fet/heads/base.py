@@ -136,9 +136,7 @@ class HeadModel(nn.Module):
             dim=-1,
         )
         rotations = rotation_matrices(local.unflatten(-1, (5, 3)))
-        return linear_blend_skinning(
-            rest, joints, rotations, self.skinning_weights, JOINT_PARENTS
-        )
+        return linear_blend_skinning(rest, joints, rotations, self.skinning_weights, JOINT_PARENTS)
 
     def vertices(self, coefficients: FaceCoefficients) -> Tensor:
         """(..., V, 3) for coefficients of any batch shape."""

