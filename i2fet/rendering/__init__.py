@@ -1,0 +1,1 @@
+"""Drawing heads: rasteriser, shape images, video."""
