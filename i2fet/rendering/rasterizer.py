@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -90,9 +90,17 @@ def _rasterize_images(
     )
 
 
-def _slices(length: int, parts: int) -> Iterator[slice]:
+def _slices(length: int, parts: int) -> list[slice]:
     step = max(-(-length // parts), 1)
-    return (slice(start, start + step) for start in range(0, length, step))
+    return [slice(start, start + step) for start in range(0, length, step)]
+
+
+def _in_parallel(function: Callable[[slice], None], slices: list[slice]) -> None:
+    if len(slices) == 1:
+        function(slices[0])
+        return
+    with ThreadPoolExecutor(max(len(slices), 1)) as pool:
+        list(pool.map(function, slices))
 
 
 @torch.no_grad()
@@ -101,10 +109,10 @@ def rasterize(
 ) -> Fragments:
     """Find the nearest triangle behind each pixel's centre, orthographically.
 
-    Pixel (row i, column j) is sampled at (j + 0.5, i + 0.5). Of two faces at the same depth the
-    one with the lower index is seen. Triangles with a corner that is not finite, or further than
-    32,768 pixels from the origin, are not drawn. On the CPU the images of a batch are shared out
-    over `torch.get_num_threads()` threads. Nothing here is differentiable.
+    Pixel (row i, column j) is sampled at (j + 0.5, i + 0.5). Of faces at exactly the same depth
+    the one with the lower index is seen. Triangles with a corner that is not finite, or further
+    than 32,768 pixels from the origin, are not drawn. On the CPU the images of a batch are shared
+    out over `torch.get_num_threads()` threads. Nothing here is differentiable.
 
     Args:
         pixels: (B, V, 3) pixel x, pixel y and depth (larger is nearer), as from
@@ -131,18 +139,14 @@ def rasterize(
         torch.empty((*size, 3), device=device),
         torch.empty(size, device=device),
     )
-    if pixels.device.type == "cuda" or len(pixels) == 1 or torch.get_num_threads() == 1:
-        _rasterize_images(pixels, faces, cull_backfaces, keys, fragments)
-        return fragments
-
-    wp.load_module(kernels, device="cpu")  # not left to the threads, which would race for it
+    workers = 1 if pixels.is_cuda else torch.get_num_threads()
+    wp.load_module(kernels, device=wp.device_from_torch(device))  # else the threads race for it
 
     def draw(part: slice) -> None:
         some = Fragments(*(tensor[part] for tensor in vars(fragments).values()))
         _rasterize_images(pixels[part], faces, cull_backfaces, keys[part], some)
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(draw, _slices(len(pixels), torch.get_num_threads())))
+    _in_parallel(draw, _slices(len(pixels), workers))
     return fragments
 
 
