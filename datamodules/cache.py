@@ -1,0 +1,81 @@
+"""Tensors on disk that are rebuilt whenever what they were made from has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from datamodules.files import locked, write_atomically
+
+logger = logging.getLogger(__name__)
+
+Key = Mapping[str, str]
+Tensors = dict[str, Tensor]
+
+
+class _UnusableError(Exception):
+    """Why a cached file is not read."""
+
+
+def default_cache_dir() -> Path:
+    """`$I2FET_CACHE`, or `outputs/cache` under the working directory."""
+    return Path(os.environ.get("I2FET_CACHE", "outputs/cache"))
+
+
+def load_or_build(path: Path, key: Key, build: Callable[[], Tensors]) -> Tensors:
+    """Read tensors from a file, or make and keep them if it is not theirs any more.
+
+    Of several processes that ask at once one builds and the others wait for it.
+
+    Args:
+        path: A `.safetensors` file.
+        key: Everything the tensors were made from, as text.
+        build: Makes the tensors.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with locked(path.with_suffix(".lock")):
+        try:
+            return _read(path, key)
+        except _UnusableError as reason:
+            logger.info("Building %s: %s.", path, reason)
+        tensors = build()
+        header = {"key": json.dumps(dict(key), sort_keys=True), "checksum": _checksum(tensors)}
+        write_atomically(path, save(tensors, metadata=header))
+        return tensors
+
+
+def _read(path: Path, key: Key) -> Tensors:
+    if not path.exists():
+        raise _UnusableError("it is not there yet")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        cached_key = json.loads(header["key"])
+        checksum = header["checksum"]
+    except (SafetensorError, KeyError, ValueError):
+        raise _UnusableError("the file is corrupt") from None
+    changed = sorted(name for name in {*key, *cached_key} if key.get(name) != cached_key.get(name))
+    if changed:
+        raise _UnusableError(f"it was made with another {', '.join(changed)}")
+    if checksum != _checksum(tensors):
+        raise _UnusableError("its checksum does not match")
+    return tensors
+
+
+def _checksum(tensors: Tensors) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,228 @@
+"""Writes stand-ins for the datasets that need a licence: synthetic people in the same layout."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from safetensors.torch import save
+
+from datamodules.ckplus import LABELS, TRUTH, Sequence
+from datamodules.files import write_atomically
+from datamodules.motion import HOLD_FRAMES, sample_sequence
+from datamodules.people import photograph, sample_person
+from datamodules.prototypes import Variability
+from datamodules.records import MARKER, read_marker
+from i2fet.emotions import CKPLUS_EMOTIONS, Emotion
+from i2fet.errors import DatasetError, OutputError
+from i2fet.heads import ArkitHead, load_head
+
+logger = logging.getLogger(__name__)
+
+CKPLUS_SUBJECTS = 117
+CKPLUS_COUNTS: dict[Emotion, int] = {
+    Emotion.SURPRISE: 83,
+    Emotion.HAPPINESS: 69,
+    Emotion.DISGUST: 59,
+    Emotion.ANGER: 45,
+    Emotion.SADNESS: 28,
+    Emotion.FEAR: 25,
+    Emotion.CONTEMPT: 18,
+}
+"""Labelled sequences in CK+, the most frequent emotion first."""
+
+FEWEST_SEQUENCES = 3
+CORPUS_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a corpus depends on; equal settings give equal files.
+
+    Attributes:
+        subjects: Number of people.
+        seed: Source of every draw.
+        size: Width and height of the pictures, pixels.
+        frames: Pictures in a sequence.
+        pictures: Whether pictures are written, or the truth alone.
+        layout: The dataset whose layout is used.
+        head: The head the truth belongs to.
+        version: Of the way corpora are made.
+    """
+
+    subjects: int
+    seed: int
+    size: int
+    frames: int
+    pictures: bool
+    layout: str = "ckplus"
+    head: str = "arkit"
+    version: str = CORPUS_VERSION
+
+
+@dataclass(frozen=True)
+class Take:
+    """One sequence to be recorded; the two numbers seed it."""
+
+    subject: int
+    number: int
+    emotion: Emotion
+
+    @property
+    def sequence(self) -> Sequence:
+        return Sequence(f"S{self.subject + 1:03d}", f"{self.number + 1:03d}")
+
+
+def write_ckplus_corpus(
+    out: str | Path,
+    subjects: int = CKPLUS_SUBJECTS,
+    seed: int = 0,
+    size: int = 256,
+    frames: int = 7,
+    pictures: bool = True,
+    workers: int | None = None,
+) -> Path:
+    """Write synthetic people in CK+'s layout, with their true coefficients in `truth`.
+
+    Every sequence depends on the seed and its own number alone, so the files are the same for any
+    number of workers. Calling again after an interruption writes what is missing.
+
+    Args:
+        out: Folder to write; new, empty, or begun with the same settings.
+        subjects: Number of people; CK+'s sequence counts are scaled to it.
+        seed: Source of every draw.
+        size: Width and height of the pictures, pixels.
+        frames: Pictures in a sequence; the first is neutral, the last three show the expression.
+        pictures: Write pictures; without them the corpus serves training on the truth only.
+        workers: Processes; as many as there are cores by default.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DatasetError: An option out of range.
+        OutputError: The folder holds something else, or cannot be written.
+    """
+    out = Path(out)
+    settings = Settings(subjects, seed, size, frames, pictures)
+    _check_settings(settings)
+    takes = plan_takes(subjects, seed)
+    _claim(out, settings, len(takes))
+    missing = [take for take in takes if not (out / take.sequence.truth).exists()]
+    logger.info("%s: %d of %d sequences to write.", out, len(missing), len(takes))
+    record = partial(_record_take, out, settings)
+    for _ in track(_run(record, missing, workers), "Synthetic CK+", total=len(missing)):
+        pass
+    return out
+
+
+def plan_takes(subjects: int, seed: int) -> list[Take]:
+    """Which subject poses which emotions: CK+'s counts, no emotion twice by one subject."""
+    rng = np.random.default_rng([seed, subjects])
+    recorded = np.zeros(subjects, dtype=int)
+    takes = []
+    for emotion, count in CKPLUS_COUNTS.items():
+        scaled = max(FEWEST_SEQUENCES, round(count * subjects / CKPLUS_SUBJECTS))
+        # Those with few sequences come first, more or less: nobody is left without one.
+        order = np.argsort(recorded + 2.5 * rng.random(subjects))
+        for subject in order[:scaled].tolist():
+            takes.append(Take(subject, int(recorded[subject]), emotion))
+            recorded[subject] += 1
+    return sorted(takes, key=lambda take: (take.subject, take.number))
+
+
+def _check_settings(settings: Settings) -> None:
+    lowest = {"subjects": FEWEST_SEQUENCES, "frames": HOLD_FRAMES + 1, "size": 32, "seed": 0}
+    for name, least in lowest.items():
+        if getattr(settings, name) < least:
+            raise DatasetError(
+                f"{name} is {getattr(settings, name)}; a corpus needs at least {least}"
+            )
+
+
+def _claim(out: Path, settings: Settings, sequences: int) -> None:
+    """Mark a new folder as this corpus, or check that it is."""
+    content = {
+        "what": "Synthetic people in CK+'s layout, with truth; nobody here ever lived.",
+        "settings": asdict(settings),
+        "sequences": sequences,
+    }
+    marker = read_marker(out)
+    if marker is not None and marker.get("settings") != content["settings"]:
+        raise OutputError(f"{out} holds a corpus with other settings; choose another folder")
+    if marker is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out} is in use for something else; choose another folder")
+    if marker is None:
+        write_atomically(out / MARKER, json.dumps(content, indent=2).encode())
+    for name in (LABELS, TRUTH):
+        (out / name).mkdir(exist_ok=True)
+
+
+def _run(record: partial[None], takes: list[Take], workers: int | None) -> Iterator[None]:
+    workers = min(workers or len(os.sched_getaffinity(0)), len(takes))
+    if workers <= 1:
+        yield from map(record, takes)
+        return
+    # Spawned, since threads of torch and Warp do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers, context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        yield from pool.map(record, takes)
+
+
+@cache
+def _head() -> ArkitHead:
+    head = load_head("arkit")
+    assert isinstance(head, ArkitHead)
+    return head
+
+
+def _record_take(out: Path, settings: Settings, take: Take) -> None:
+    """Write one sequence; its truth comes last, as the sign that the sequence is complete."""
+    person = sample_person(np.random.default_rng([settings.seed, take.subject]))
+    rng = np.random.default_rng([settings.seed, take.subject, take.number])
+    faces = sample_sequence(
+        take.emotion,
+        person.style,
+        person.shape,
+        _head(),
+        settings.frames,
+        rng,
+        Variability(),
+    )
+    sequence = take.sequence
+    if settings.pictures:
+        images = photograph(_head(), person.look, faces, settings.size)
+        _write_pictures(out / sequence.images, sequence, images)
+    label = CKPLUS_EMOTIONS.index(take.emotion) + 1
+    name = Path(sequence.frame(settings.frames - 1)).stem + "_emotion.txt"
+    write_atomically(out / sequence.labels / name, f"   {label:.7e}\n".encode())
+    write_atomically(out / sequence.truth, save(vars(faces)))
+
+
+def _write_pictures(folder: Path, sequence: Sequence, images: NDArray[np.uint8]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
+        unfinished = Path(temporary, "pictures")
+        unfinished.mkdir()
+        for index, image in enumerate(images):
+            path = unfinished / sequence.frame(index)
+            if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
+                raise OutputError(f"{path} cannot be written; is the disk full?")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(unfinished, folder)
