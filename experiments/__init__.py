@@ -1,0 +1,1 @@
+"""Experiments: one YAML each, and the scripts that derive assets, tables and reports."""

@@ -109,7 +109,8 @@ def embed_landmarks(head: ArkitHead, count: int = 120, seed: int = 0) -> tuple[T
     points, found = detect(images)
     faces, barycentrics = lift(points, rasterize(pixels, head.faces, SIZE, SIZE))
     regions = head.regions
-    inner = sum(regions[name] for name in ("sclera", "iris", "pupil", "mouth_interior", "tongue"))
+    names = ("sclera", "iris", "pupil", "mouth_interior", "tongue")
+    inner = torch.stack([regions[name] for name in names]).sum(0)
     on_skin = inner[head.faces].amax(1)[faces.clamp(min=0)] < 0.5
     open_mouth = (torch.arange(count) % 2 == 1)[:, None]
     wanted = torch.zeros(LANDMARKS, dtype=torch.bool)

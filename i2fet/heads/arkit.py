@@ -27,8 +27,7 @@ class ArkitHead(HeadModel):
     Attributes:
         jaw_open_angle: Jaw rotation in radians that equals ARKit's jawOpen at 1.
         landmark_spread: (L,) metres by which lifted landmarks scatter over heads; a confidence.
-        regions: (V,) float masks in [0, 1]: lips, brows, sclera, iris, pupil, mouth_interior,
-            tongue.
+        regions: lips, brows, sclera, iris, pupil, mouth_interior, tongue.
     """
 
     landmark_spread: Tensor
@@ -41,17 +40,10 @@ class ArkitHead(HeadModel):
         landmark_spread: Tensor,
         regions: dict[str, Tensor],
     ) -> None:
-        super().__init__("arkit", data, expression_names, expression_range=(0.0, 1.0))
+        super().__init__("arkit", data, expression_names, (0.0, 1.0), regions)
         self.jaw_open_angle = jaw_open_angle
         self.register_buffer("landmark_spread", landmark_spread, persistent=False)
-        self.region_names = tuple(regions)
-        for name, mask in regions.items():
-            self.register_buffer(f"region_{name}", mask, persistent=False)
         self._mouth_close = expression_names.index("mouthClose")
-
-    @property
-    def regions(self) -> dict[str, Tensor]:
-        return {name: self.get_buffer(f"region_{name}") for name in self.region_names}
 
     def effective_expression(self, expression: Tensor, pose: Tensor) -> Tensor:
         """Scale mouthClose by the jaw's opening: it is ARKit's corrective to an open jaw."""

@@ -54,6 +54,7 @@ class HeadModel(nn.Module):
         name: Recorded in checkpoints and caches; coefficients of different heads never mix.
         expression_names: Name of each of the 50 expression coefficients.
         expression_range: Lowest and highest valid expression coefficient.
+        region_names: Of `regions`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class HeadModel(nn.Module):
         data: HeadData,
         expression_names: tuple[str, ...],
         expression_range: tuple[float, float],
+        regions: dict[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -69,6 +71,9 @@ class HeadModel(nn.Module):
         self.expression_range = expression_range
         for key, value in vars(data).items():
             self.register_buffer(key, value, persistent=False)
+        self.region_names = tuple(regions or ())
+        for key, value in (regions or {}).items():
+            self.register_buffer(f"region_{key}", value, persistent=False)
 
     template: Tensor
     shape_basis: Tensor
@@ -85,6 +90,11 @@ class HeadModel(nn.Module):
     @property
     def num_vertices(self) -> int:
         return self.template.shape[0]
+
+    @property
+    def regions(self) -> dict[str, Tensor]:
+        """(V,) float masks in [0, 1] of the parts this head knows, by name."""
+        return {name: self.get_buffer(f"region_{name}") for name in self.region_names}
 
     def effective_expression(self, expression: Tensor, pose: Tensor) -> Tensor:
         """(B, 50) weights of `expression_basis`; heads with correctives override this."""

@@ -1,0 +1,330 @@
+"""The portrait renderer: the photo itself, moved by the mesh.
+
+Each target pixel looks up the photo where the same point of the head was seen. The photo is split
+into three layers, each continued beyond its own edge, so that what an expression uncovers has a
+colour: skin (closing lids show skin, not eye), eyes (widening lids show sclera, not lid) and the
+inside of the mouth (opening lips show a dark inside, not lips). Beside the head the movement of
+its outline fades out, so hair and background stay whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from i2fet.camera import project
+from i2fet.coefficients import FaceCoefficients
+from i2fet.heads.base import HeadModel
+from i2fet.rendering.rasterizer import interpolate, rasterize
+
+SKIN, EYES, MOUTH = 0, 1, 2
+MOUTH_COLOR = np.array((38, 14, 14), np.float32)
+CROP_MARGIN = 1.35
+"""Side of the crop in head heights."""
+OCCLUSION = 0.004
+"""Metres by which something must lie in front of a point to hide it."""
+LANDMARK_REACH = 0.02
+"""Metres over which the mesh follows a landmark's residual."""
+TEETH_FADE = 0.004
+"""Metres over which teeth seen in the photo fade into the dark of the mouth."""
+STILL = 1e-4
+"""Metres; vertices that no expression moves further show how the skull moves."""
+FADE_DISTANCE = 0.2
+"""Share of the picture over which movement fades out beside the head."""
+EDGE_SOFTNESS = 0.6
+"""Standard deviation in pixels of the edge between two layers."""
+
+THREADS, CHUNK = 2, 16
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square of the photo, resampled.
+
+    Attributes:
+        image: (size, size, 3).
+        camera: (1, 3), of the crop.
+        matrix: (2, 3) photo pixels to crop pixels, both continuous.
+    """
+
+    image: Image
+    camera: Tensor
+    matrix: Floats
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A photo prepared for rendering.
+
+    Attributes:
+        crop: The square around the head.
+        offset: (V, 3) pixels from the projected mesh to where the photo shows it.
+        pixels: (V, 3) where each vertex is seen in the crop, and its depth.
+        depth: (size, size) of the mesh in the crop, -inf beside it.
+        layers: Skin, eyes and mouth, each (size, size, 3) and complete.
+        box: Rows and columns that hold eyes and mouth in every expression.
+    """
+
+    crop: Crop
+    offset: Tensor
+    pixels: Tensor
+    depth: Floats
+    layers: tuple[Image, Image, Image]
+    box: tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class View:
+    """What a frame shows where.
+
+    Attributes:
+        labels: (size, size) layer of each pixel.
+        covered: (size, size) where the head is.
+        depth: (size, size), -inf beside it.
+        seen_at: (size, size, 3) pixel and depth in the photo of the same point of the head.
+        motion: (4, 2) the skull's motion, an affine map of pixels and depth into the photo (exact
+            in weak perspective). Upper teeth keep their place by it, whatever the jaw does.
+    """
+
+    labels: Labels
+    covered: NDArray[np.bool_]
+    depth: Floats
+    seen_at: Floats
+    motion: Floats
+
+
+def face_layers(head: HeadModel) -> Labels:
+    """(F,) layer of each triangle; all skin for a head that knows no eyes and mouth."""
+    empty = torch.zeros(head.num_vertices)
+    mask = {EYES: ("sclera", "iris", "pupil"), MOUTH: ("mouth_interior", "tongue")}
+    parts = {k: sum((head.regions.get(n, empty) for n in v), empty) for k, v in mask.items()}
+    layers = torch.full((len(head.faces),), SKIN)
+    layers[parts[EYES][head.faces].amin(1) > 0.5] = EYES
+    layers[parts[MOUTH][head.faces].amax(1) > 0.5] = MOUTH
+    return layers.numpy()
+
+
+def landmark_operator(head: HeadModel) -> Tensor:
+    """(V, L) smooth extension of offsets at the landmarks to all vertices, fading beyond them."""
+    points = head.landmarks(head.template[None])[0]
+    kernel = torch.exp(-torch.cdist(points, points).square() / LANDMARK_REACH**2)
+    reach = torch.exp(-torch.cdist(head.template, points).square() / LANDMARK_REACH**2)
+    ridge = 0.3 * torch.eye(len(points))
+    return torch.linalg.solve(kernel + ridge, reach.T).T
+
+
+def crop_head(photo: Image, vertices: Tensor, camera: Tensor, size: int) -> Crop:
+    """The square around a head, `size` pixels wide, within the photo as far as it reaches.
+
+    Args:
+        photo: (H, W, 3); its edge is repeated where the square is larger than the photo.
+        vertices: (1, V, 3) metres.
+        camera: (1, 3) of the photo.
+        size: Of the crop, pixels.
+    """
+    height, width = photo.shape[:2]
+    pixels = project(vertices, camera, height, width)[0, :, :2]
+    low, high = pixels.amin(0), pixels.amax(0)
+    side = min(CROP_MARGIN * float((high - low).amax()), max(height, width))
+    corner = [
+        float(np.clip(middle - side / 2, min(0, extent - side), max(0, extent - side)))
+        for middle, extent in zip(((low + high) / 2).tolist(), (width, height), strict=True)
+    ]
+    scale = size / side
+    matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]], np.float32)
+    centre = torch.tensor([width / 2 - corner[0] - side / 2, side / 2 + corner[1] - height / 2])
+    shift = centre / (camera[:, :1] * max(height, width) / 2)
+    zoom = max(height, width) / side
+    cropped = torch.cat([camera[:, :1] * zoom, camera[:, 1:] + shift], dim=1)
+    return Crop(resample(photo, matrix, size), cropped, matrix)
+
+
+def resample(photo: Image, matrix: Floats, size: int) -> Image:
+    """Scale and move a photo into a square, smoothed first where it shrinks."""
+    matrix = matrix.copy()
+    while matrix[0, 0] < 0.5:
+        photo = cv2.pyrDown(photo)
+        matrix[:, :2] *= 2
+    matrix[:, 2] += matrix[0, 0] / 2 - 0.5  # OpenCV counts from the first pixel's centre
+    return cv2.warpAffine(
+        photo, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def continue_beyond(values: Floats, known: Floats) -> Floats:
+    """Push-pull: continue (H, W, C) values smoothly from where `known` (H, W) is one."""
+    if min(known.shape) <= 2:
+        return values / np.maximum(known, 1e-6)[..., None]
+    half = (known.shape[1] // 2, known.shape[0] // 2)
+    coarse_known = cv2.resize(known, half, interpolation=cv2.INTER_AREA)
+    coarse = cv2.resize(values, half, interpolation=cv2.INTER_AREA)
+    # Pixels with any known neighbour count nearly fully, or the far field would bleed in.
+    gain = np.minimum(1, 2 * coarse_known) / np.maximum(coarse_known, 1e-6)
+    coarse = continue_beyond(coarse * gain[..., None], coarse_known * gain)
+    fine = cv2.resize(coarse, known.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return values + (1 - known)[..., None] * fine
+
+
+def split_layers(image: Image, labels: Labels, metre: float) -> tuple[Image, Image, Image]:
+    """Skin, eyes and mouth of a picture, each continued over all of it.
+
+    Args:
+        image: (H, W, 3).
+        labels: (H, W) layer of each pixel.
+        metre: Length of a metre in pixels.
+    """
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    skin = cv2.inpaint(
+        image, cv2.dilate((labels != SKIN).astype(np.uint8), kernel), 3, cv2.INPAINT_TELEA
+    )
+    inner = cv2.erode((labels == EYES).astype(np.float32), kernel)
+    eyes = continue_beyond(image * inner[..., None], inner)
+    open_mouth = (labels == MOUTH).astype(np.float32)
+    teeth = continue_beyond(image * open_mouth[..., None], open_mouth)
+    away = cv2.distanceTransform((labels != MOUTH).astype(np.uint8), cv2.DIST_L2, 5) / (
+        TEETH_FADE * metre
+    )
+    fade = (1 - away).clip(0, 1)[..., None] * open_mouth.any()
+    mouth = fade * teeth + (1 - fade) * MOUTH_COLOR
+    return skin, eyes.clip(0, 255).astype(np.uint8), mouth.clip(0, 255).astype(np.uint8)
+
+
+def sample(image: Image, positions: Floats) -> Image:
+    """Colours at continuous pixel positions (H, W, 2); outside, those of the nearest edge."""
+    return cv2.remap(
+        image, positions - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+class PortraitRenderer:
+    """Renders photos of heads with any expression.
+
+    Args:
+        head: The head whose coefficients move the photo; on the CPU.
+    """
+
+    def __init__(self, head: HeadModel) -> None:
+        self.head = head
+        self.face_layers = face_layers(head)
+        self.operator = landmark_operator(head)
+        self.skull = head.expression_basis.norm(dim=-1).amax(0) < STILL
+
+    @torch.no_grad()
+    def prepare(
+        self,
+        photo: Image,
+        source: FaceCoefficients,
+        landmarks: Tensor | None = None,
+        size: int = 256,
+    ) -> Portrait:
+        """Cut out the head and its layers.
+
+        Args:
+            photo: (H, W, 3).
+            source: (1,) coefficients of the head in the photo.
+            landmarks: (L, 2) pixels at which the head's landmarks were seen; the mesh is pulled
+                onto them.
+            size: Of the pictures to render, pixels.
+        """
+        vertices = self.head.vertices(source)
+        crop = crop_head(photo, vertices, source.camera, size)
+        pixels = project(vertices, crop.camera, size, size)
+        offset = torch.zeros(self.head.num_vertices, 3)
+        if landmarks is not None:
+            matrix = torch.from_numpy(crop.matrix)
+            seen = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+            offset[:, :2] = self.operator @ (seen - self.head.landmarks(pixels)[0, :, :2])
+        pixels = pixels[0] + offset
+        fragments = rasterize(pixels[None], self.head.faces, size, size)
+        labels = self._labels(fragments.pix_to_face[0].numpy())
+        layers = split_layers(crop.image, labels, float(crop.camera[0, 0]) * size / 2)
+        depth = fragments.depth[0].numpy()
+        return Portrait(crop, offset, pixels, depth, layers, self._feature_box(pixels, size))
+
+    @torch.no_grad()
+    def render(self, portrait: Portrait, trajectory: FaceCoefficients) -> Image:
+        """(T, size, size, 3) pictures of (T,) coefficients, seen by the portrait's camera."""
+        frames: list[Image] = []
+        with ThreadPoolExecutor(THREADS) as pool:
+            for start in range(0, len(trajectory), CHUNK):
+                views = self._views(portrait, trajectory[start : start + CHUNK])
+                frames += pool.map(lambda view: self._compose(portrait, view), views)
+        return np.stack(frames)
+
+    def _views(self, portrait: Portrait, trajectory: FaceCoefficients) -> Iterator[View]:
+        size = len(portrait.crop.image)
+        vertices = self.head.vertices(trajectory)
+        camera = portrait.crop.camera.expand(len(vertices), -1)
+        pixels = project(vertices, camera, size, size) + portrait.offset
+        fragments = rasterize(pixels, self.head.faces, size, size)
+        seen_at = interpolate(portrait.pixels, self.head.faces, fragments)
+        skull = functional.pad(pixels[:, self.skull], (0, 1), value=1)
+        still = portrait.pixels[self.skull, :2].expand(len(pixels), -1, -1)
+        motion = torch.linalg.lstsq(skull, still).solution
+        labels = self._labels(fragments.pix_to_face.numpy())
+        arrays = (labels, fragments.mask.numpy(), fragments.depth.numpy(), seen_at.numpy())
+        return map(View, *arrays, motion.numpy())
+
+    def _labels(self, pix_to_face: Labels) -> Labels:
+        return np.where(pix_to_face >= 0, self.face_layers[pix_to_face], SKIN)
+
+    def _feature_box(self, pixels: Tensor, size: int) -> tuple[slice, slice]:
+        """Landmarks and their jaw-open reach bound everything that eyes and mouth can cover."""
+        points = self.head.landmarks(pixels[None])[0, :, :2]
+        low, high = points.amin(0), points.amax(0)
+        margin = (high - low) * torch.tensor([0.05, 0.3])
+        x0, y0 = (low - margin).clamp(0, size).int().tolist()
+        x1, y1 = (high + margin).clamp(0, size).int().tolist()
+        return slice(y0, y1), slice(x0, x1)
+
+    def _compose(self, portrait: Portrait, view: View) -> Image:
+        grid = pixel_centres(len(view.labels))
+        shift = view.seen_at[..., :2] - grid
+        known = view.covered & (view.labels == SKIN) & ~is_hidden(portrait, view.seen_at)
+        frame = sample(portrait.layers[SKIN], grid + fade_out(shift, known, view.covered))
+        box = portrait.box
+        eyes, mouth = ((view.labels[box] == layer).astype(np.float32) for layer in (EYES, MOUTH))
+        eye_shift = continue_beyond(shift[box] * eyes[..., None], eyes)
+        blend(frame[box], sample(portrait.layers[EYES], grid[box] + eye_shift), eyes)
+        points = np.dstack([grid[box], np.nan_to_num(view.depth[box], neginf=0)])
+        fixed = points @ view.motion[:3] + view.motion[3]
+        blend(frame[box], sample(portrait.layers[MOUTH], fixed), mouth)
+        return frame
+
+
+def pixel_centres(size: int) -> Floats:
+    """(size, size, 2) continuous positions of a square's pixels."""
+    axis = np.arange(size, dtype=np.float32) + 0.5
+    return np.dstack(np.meshgrid(axis, axis))
+
+
+def is_hidden(portrait: Portrait, seen_at: Floats) -> NDArray[np.bool_]:
+    """Which (H, W, 3) points, pixels and depth in the photo, lay behind something there."""
+    nearest = cv2.remap(portrait.depth, seen_at[..., :2] - 0.5, None, cv2.INTER_NEAREST)
+    metre = float(portrait.crop.camera[0, 0]) * len(portrait.depth) / 2
+    return nearest > seen_at[..., 2] + OCCLUSION * metre
+
+
+def fade_out(shift: Floats, known: NDArray[np.bool_], covered: NDArray[np.bool_]) -> Floats:
+    """Continue shifts (H, W, 2) from the known pixels, to zero far beside the head."""
+    beside = cv2.distanceTransform((~covered).astype(np.uint8), cv2.DIST_L2, 3)
+    still = beside > FADE_DISTANCE * len(shift)
+    return continue_beyond(shift * known[..., None], (known | still).astype(np.float32))
+
+
+def blend(frame: Image, colors: Image, mask: Floats) -> None:
+    """Draw colours over a frame, in place, with a soft edge."""
+    weight = cv2.GaussianBlur(mask, (0, 0), EDGE_SOFTNESS)[..., None]
+    frame[:] = frame + weight * (colors.astype(np.float32) - frame) + 0.5
