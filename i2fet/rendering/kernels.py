@@ -1,4 +1,4 @@
-"""The rasteriser's two Warp kernels: draw every triangle, then resolve every pixel."""
+"""The Warp kernels: draw triangles, resolve and colour pixels, sum the normals of faces."""
 
 # mypy: ignore-errors
 # Warp compiles these functions from their source: the types are Warp's, not Python's.
@@ -164,3 +164,48 @@ def resolve(
     pix_to_face[image, y, x] = face
     barycentrics[image, y, x] = weights
     depth[image, y, x] = wp.dot(weights, wp.vec3(a[2], b[2], c[2]))
+
+
+@wp.kernel
+def average_colors(
+    colors: wp.array2d(dtype=wp.vec3),
+    faces: wp.array(dtype=wp.vec3i),
+    pix_to_face: wp.array3d(dtype=wp.int64),
+    barycentrics: wp.array3d(dtype=wp.vec3),
+    samples: wp.int32,
+    averages: wp.array3d(dtype=wp.vec4),
+) -> None:
+    """Colour and coverage of each pixel, over its samples x samples fragments."""
+    image, y, x = wp.tid()
+    total = wp.vec4(0.0, 0.0, 0.0, 0.0)
+    for row in range(y * samples, (y + 1) * samples):
+        for column in range(x * samples, (x + 1) * samples):
+            face = int(pix_to_face[image, row, column])
+            if face >= 0:
+                corners = faces[face]
+                weights = barycentrics[image, row, column]
+                color = (
+                    weights[0] * colors[image, corners[0]]
+                    + weights[1] * colors[image, corners[1]]
+                    + weights[2] * colors[image, corners[2]]
+                )
+                total += wp.vec4(color[0], color[1], color[2], 1.0)
+    averages[image, y, x] = total / float(samples * samples)
+
+
+@wp.kernel
+def add_face_normals(
+    vertices: wp.array2d(dtype=wp.vec3),
+    faces: wp.array(dtype=wp.vec3i),
+    sums: wp.array2d(dtype=wp.vec3),
+) -> None:
+    """Add each face's normal, as long as twice its area, to its corners' sums."""
+    image, face = wp.tid()
+    corners = faces[face]
+    a = vertices[image, corners[0]]
+    b = vertices[image, corners[1]]
+    c = vertices[image, corners[2]]
+    normal = wp.cross(b - a, c - a)
+    wp.atomic_add(sums, image, corners[0], normal)
+    wp.atomic_add(sums, image, corners[1], normal)
+    wp.atomic_add(sums, image, corners[2], normal)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 import warp as wp
@@ -14,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from i2fet.rendering import kernels
-
-wp.config.log_level = wp.LOG_WARNING
+from i2fet.rendering.parallel import for_parts_of_batch, launch
 
 
 @dataclass(frozen=True)
@@ -39,19 +34,6 @@ class Fragments:
         return self.pix_to_face >= 0
 
 
-@cache
-def _start_warp() -> None:
-    """Start Warp, whose native code warns on stderr of every machine without a GPU."""
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            wp.init()
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
 def _check(pixels: Tensor, faces: Tensor) -> None:
     if pixels.ndim != 3 or pixels.shape[-1] != 3:
         raise ValueError(f"pixels has shape {tuple(pixels.shape)}, expected (B, V, 3)")
@@ -59,48 +41,6 @@ def _check(pixels: Tensor, faces: Tensor) -> None:
         raise ValueError(f"faces has shape {tuple(faces.shape)}, expected (F, 3)")
     if faces.numel() and not 0 <= int(faces.min()) <= int(faces.max()) < pixels.shape[1]:
         raise ValueError(f"faces has an index outside the mesh's {pixels.shape[1]} vertices")
-
-
-def _rasterize_images(
-    pixels: Tensor, faces: Tensor, cull_backfaces: bool, keys: Tensor, fragments: Fragments
-) -> None:
-    """Fill the fragments of some images of a batch."""
-    device = wp.device_from_torch(pixels.device)
-    stream = wp.stream_from_torch(pixels.device) if device.is_cuda else None
-    corners, triangles = wp.from_torch(pixels, wp.vec3), wp.from_torch(faces, wp.vec3i)
-    visible = wp.from_torch(keys)
-    wp.launch(
-        kernels.draw,
-        dim=(len(pixels), len(faces)),
-        inputs=[corners, triangles, cull_backfaces, visible],
-        device=device,
-        stream=stream,
-    )
-    wp.launch(
-        kernels.resolve,
-        dim=tuple(keys.shape),
-        inputs=[corners, triangles, visible],
-        outputs=[
-            wp.from_torch(fragments.pix_to_face),
-            wp.from_torch(fragments.barycentrics, wp.vec3),
-            wp.from_torch(fragments.depth),
-        ],
-        device=device,
-        stream=stream,
-    )
-
-
-def _slices(length: int, parts: int) -> list[slice]:
-    step = max(-(-length // parts), 1)
-    return [slice(start, start + step) for start in range(0, length, step)]
-
-
-def _in_parallel(function: Callable[[slice], None], slices: list[slice]) -> None:
-    if len(slices) == 1:
-        function(slices[0])
-        return
-    with ThreadPoolExecutor(max(len(slices), 1)) as pool:
-        list(pool.map(function, slices))
 
 
 @torch.no_grad()
@@ -128,26 +68,29 @@ def rasterize(
     Raises:
         ValueError: Shapes other than these, or a face naming a vertex that does not exist.
     """
-    _start_warp()
     _check(pixels, faces)
     pixels = pixels.detach().to(torch.float32).contiguous()
     faces = faces.to(pixels.device, torch.int32).contiguous()
     size, device = (len(pixels), height, width), pixels.device
     keys = torch.full(size, kernels.EMPTY.value, dtype=torch.int64, device=device)
-    fragments = Fragments(
-        torch.empty(size, dtype=torch.int64, device=device),
-        torch.empty((*size, 3), device=device),
-        torch.empty(size, device=device),
-    )
-    workers = 1 if pixels.is_cuda else torch.get_num_threads()
-    wp.load_module(kernels, device=wp.device_from_torch(device))  # else the threads race for it
+    pix_to_face = torch.empty(size, dtype=torch.int64, device=device)
+    barycentrics = torch.empty((*size, 3), device=device)
+    depth = torch.empty(size, device=device)
 
     def draw(part: slice) -> None:
-        some = Fragments(*(tensor[part] for tensor in vars(fragments).values()))
-        _rasterize_images(pixels[part], faces, cull_backfaces, keys[part], some)
+        mesh = [wp.from_torch(pixels[part], wp.vec3), wp.from_torch(faces, wp.vec3i)]
+        visible = wp.from_torch(keys[part])
+        outputs = [
+            wp.from_torch(pix_to_face[part]),
+            wp.from_torch(barycentrics[part], wp.vec3),
+            wp.from_torch(depth[part]),
+        ]
+        triangles = (visible.shape[0], len(faces))
+        launch(kernels.draw, triangles, [*mesh, cull_backfaces, visible], device)
+        launch(kernels.resolve, visible.shape, [*mesh, visible, *outputs], device)
 
-    _in_parallel(draw, _slices(len(pixels), workers))
-    return fragments
+    for_parts_of_batch(draw, len(pixels), kernels, device)
+    return Fragments(pix_to_face, barycentrics, depth)
 
 
 def interpolate(attributes: Tensor, faces: Tensor, fragments: Fragments) -> Tensor:
