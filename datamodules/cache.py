@@ -47,7 +47,7 @@ def load_or_build(path: Path, key: Key, build: Callable[[], Tensors]) -> Tensors
         try:
             return _read(path, key)
         except _UnusableError as reason:
-            logger.info("Building %s: %s.", path, reason)
+            logger.info("building %s: %s", path, reason)
         tensors = build()
         header = {"key": json.dumps(dict(key), sort_keys=True), "checksum": _checksum(tensors)}
         write_atomically(path, save(tensors, metadata=header))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -30,6 +32,7 @@ from datamodules.records import MARKER, read_marker
 from i2fet.emotions import CKPLUS_EMOTIONS, Emotion
 from i2fet.errors import DatasetError, OutputError
 from i2fet.heads import ArkitHead, load_head
+from i2fet.heads.arkit import ASSET
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +64,8 @@ class Settings:
         pictures: Whether pictures are written, or the truth alone.
         layout: The dataset whose layout is used.
         head: The head the truth belongs to.
-        version: Of the way corpora are made.
+        head_sha256: Of that head's file.
+        recipe: Of the way corpora are made.
     """
 
     subjects: int
@@ -69,9 +73,10 @@ class Settings:
     size: int
     frames: int
     pictures: bool
+    head_sha256: str
     layout: str = "ckplus"
     head: str = "arkit"
-    version: str = CORPUS_VERSION
+    recipe: str = CORPUS_VERSION
 
 
 @dataclass(frozen=True)
@@ -118,12 +123,15 @@ def write_ckplus_corpus(
         OutputError: The folder holds something else, or cannot be written.
     """
     out = Path(out)
-    settings = Settings(subjects, seed, size, frames, pictures)
+    head_sha256 = hashlib.sha256(ASSET.read_bytes()).hexdigest()
+    settings = Settings(subjects, seed, size, frames, pictures, head_sha256)
     _check_settings(settings)
     takes = plan_takes(subjects, seed)
     _claim(out, settings, len(takes))
     missing = [take for take in takes if not (out / take.sequence.truth).exists()]
-    logger.info("%s: %d of %d sequences to write.", out, len(missing), len(takes))
+    logger.info("%s: %d of %d sequences to write", out, len(missing), len(takes))
+    # Without pictures a sequence takes milliseconds, less than starting a process.
+    workers = (workers or len(os.sched_getaffinity(0))) if pictures else 1
     record = partial(_record_take, out, settings)
     for _ in track(_run(record, missing, workers), "Synthetic CK+", total=len(missing)):
         pass
@@ -156,32 +164,38 @@ def _check_settings(settings: Settings) -> None:
 
 def _claim(out: Path, settings: Settings, sequences: int) -> None:
     """Mark a new folder as this corpus, or check that it is."""
-    content = {
-        "what": "Synthetic people in CK+'s layout, with truth; nobody here ever lived.",
-        "settings": asdict(settings),
-        "sequences": sequences,
-    }
+    wanted = asdict(settings)
     marker = read_marker(out)
-    if marker is not None and marker.get("settings") != content["settings"]:
-        raise OutputError(f"{out} holds a corpus with other settings; choose another folder")
-    if marker is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} is in use for something else; choose another folder")
     if marker is None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise OutputError(f"{out} is in use for something else; choose another folder")
+        content = {
+            "what": "Synthetic people in CK+'s layout, with their true coefficients.",
+            "made_by": f"i2fet {version('i2fet')}",
+            "sequences": sequences,
+            "settings": wanted,
+        }
         write_atomically(out / MARKER, json.dumps(content, indent=2).encode())
+    elif marker["settings"] != wanted:
+        found = marker["settings"]
+        others = ", ".join(
+            f"{key} {found.get(key)}" for key in wanted if found.get(key) != wanted[key]
+        )
+        raise OutputError(f"{out} holds a corpus made with {others}; choose another folder")
     for name in (LABELS, TRUTH):
         (out / name).mkdir(exist_ok=True)
 
 
-def _run(record: partial[None], takes: list[Take], workers: int | None) -> Iterator[None]:
-    workers = min(workers or len(os.sched_getaffinity(0)), len(takes))
-    if workers <= 1:
+def _run(record: partial[None], takes: list[Take], workers: int) -> Iterator[None]:
+    if min(workers, len(takes)) <= 1:
         yield from map(record, takes)
         return
     # Spawned, since threads of torch and Warp do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    pool = ProcessPoolExecutor(
+        min(workers, len(takes)), context, initializer=torch.set_num_threads, initargs=(1,)
+    )
+    with pool:
         yield from pool.map(record, takes)
 
 

@@ -104,10 +104,10 @@ def sample_look(rng: Generator) -> Look:
         skin=skin,
         mottling=torch.from_numpy(rng.normal(0, 50, (8, 3))).float(),
         phases=torch.from_numpy(rng.uniform(0, 2 * np.pi, 8)).float(),
-        hair=HAIR_COLORS[rng.integers(hairs)] * _jitter(rng, 0.1),
+        hair=HAIR_COLORS[rng.integers(hairs)] * _jitter(rng, 0.04),
         hairline=None if rng.random() < 0.1 else rng.uniform(0.0, 0.12),
         brows=rng.uniform(0.6, 1),
-        lips=skin * torch.tensor([0.86, 0.66, 0.68]) * _jitter(rng, 0.08),
+        lips=skin * torch.tensor([0.86, 0.66, 0.68]) * _jitter(rng, 0.03),
         iris=_blend_palette(IRIS_COLORS, rng.uniform(0, len(IRIS_COLORS) - 1)),
         lighting=_sample_lighting(rng),
         background=torch.from_numpy(rng.uniform(0.1, 0.9) + rng.normal(0, 0.03, (2, 3)))

@@ -1,0 +1,303 @@
+"""The Lightning data module of every task: pairs of expressions and the sentences between them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datamodules.cache import Key, Tensors, default_cache_dir, load_or_build
+from datamodules.ckplus import read_ckplus, read_truth
+from datamodules.extraction import DECODER_VERSION, extract
+from datamodules.files import write_atomically
+from datamodules.pairs import (
+    PARTS,
+    Batch,
+    FaceTable,
+    PairDataset,
+    Samples,
+    draw_samples,
+    split_sizes,
+    split_subjects,
+)
+from datamodules.records import FaceRecords, read_marker
+from i2fet.coefficients import FaceCoefficients
+from i2fet.emotions import LABEL_SETS, Emotion
+from i2fet.errors import DatasetError
+from i2fet.instructions import Style, all_instructions, pair_instructions
+from i2fet.text import load_text_encoder
+
+logger = logging.getLogger(__name__)
+
+READERS: dict[str, Callable[..., FaceRecords]] = {"ckplus": read_ckplus}
+ALL_EMOTIONS = list(Emotion)
+LISTED = 10
+
+
+class ExpressionDataModule(LightningDataModule):
+    """Samples of the paper (Section IV-A1) from CK+ or its synthetic twin.
+
+    A sample is two different expressions of one subject and one of the sentences that ask for that
+    transition; `PairDataset` says what a batch holds. Coefficients are in the head's own units.
+
+    Args:
+        root: The dataset's folder.
+        dataset: Its layout.
+        coefficients: "perceived" reads them off the pictures; "true" takes the truth that only
+            synthetic people have.
+        encoder: Name of the face encoder for perceived coefficients.
+        head: Name of the parametric head.
+        text: Name of the text encoder.
+        samples: Number of samples in all three parts; the paper's 26,352 for CK+.
+        split: "subject" keeps the subjects of the parts apart; "sample" splits the samples at
+            random, as the paper does. 10 % are for testing, 10 % of the rest for validation.
+        instructions: "paper" for Table I's five sentences, "open" for further wordings as well.
+        batch_size: Samples in a batch.
+        num_workers: Processes that load batches; the tables are in memory, so 0 is fastest.
+        seed: Of the split and of the draws.
+        cache_dir: Where extracted coefficients and embedded sentences are kept; by default
+            `$I2FET_CACHE` or `outputs/cache`.
+        apex_frames: Frames at the end of a sequence that show its expression.
+
+    Attributes:
+        emotions: The labels that are paired; batches index them.
+        head_name: The head the coefficients belong to.
+        encoder_name: Where they come from: the encoder's name, or "true".
+        text_name: The text encoder.
+        text_width: D, the size of its token embeddings.
+        synthetic: After setup: whether the people are synthetic.
+        description: After setup: one line for logs and cards.
+        faces: After setup: every usable face, the neutral ones included.
+        rows: After setup: the rows of `faces` in each part.
+        subjects: After setup: the subjects in each part.
+        statistics: After setup: expression_mean, expression_std (50,), pose_mean, pose_std (6,) of
+            the faces in the training part.
+        class_means: After setup: expression (E, 50) and pose (E, 6) of each label there; NaN for a
+            label that does not occur.
+    """
+
+    synthetic: bool
+    description: str
+    faces: FaceTable
+    rows: dict[str, Tensor]
+    subjects: dict[str, list[str]]
+    statistics: dict[str, Tensor]
+    class_means: dict[str, Tensor]
+
+    def __init__(
+        self,
+        root: str,
+        dataset: Literal["ckplus"] = "ckplus",
+        coefficients: Literal["perceived", "true"] = "perceived",
+        encoder: str = "landmarks",
+        head: str = "arkit",
+        text: str = "minilm",
+        samples: int = 26352,
+        split: Literal["subject", "sample"] = "subject",
+        instructions: Style = "paper",
+        batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_dir: str | None = None,
+        apex_frames: int = 3,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.root = Path(root)
+        self.dataset = dataset
+        self.seed = seed
+        self.split = split
+        self.num_samples = samples
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.apex_frames = apex_frames
+        self.style = instructions
+        self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
+        self.emotions = LABEL_SETS[dataset]
+        self.head_name = head
+        self.encoder_name = encoder if coefficients == "perceived" else "true"
+        self.text_name = text
+        self.text_width = load_text_encoder(text).width
+        self._datasets: dict[str, PairDataset] = {}
+
+    def prepare_data(self) -> None:
+        """Extract coefficients and embed sentences into the cache.
+
+        Raises:
+            DatasetError: The dataset is missing, unfinished or not what was asked for.
+        """
+        self._load_coefficients(self._read_records())
+        self._load_sentences()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the tables into memory, split them and draw the samples; equal on all ranks."""
+        if self._datasets:
+            return
+        records = self._read_records()
+        self.synthetic = records.synthetic
+        self.faces, names = self._face_table(records)
+        parts = self._draw_parts()
+        tokens = self._load_sentences()
+        self._datasets = {
+            part: PairDataset(self.faces, samples, tokens["tokens"], tokens["mask"])
+            for part, samples in parts.items()
+        }
+        self.subjects = {
+            part: [names[number] for number in self.faces.subject[rows].unique().tolist()]
+            for part, rows in self.rows.items()
+        }
+        self._describe_training_faces()
+        self._announce()
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._dataloader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._dataloader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self._dataloader("test")
+
+    def _dataloader(self, part: str, shuffle: bool = False) -> DataLoader[Batch]:
+        return DataLoader(
+            self._datasets[part],
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            collate_fn=_as_is,
+        )
+
+    def _read_records(self) -> FaceRecords:
+        records = READERS[self.dataset](self.root, apex_frames=self.apex_frames)
+        logger.info("%s: %s", self.root, records.summary())
+        return records
+
+    def _load_coefficients(self, records: FaceRecords) -> Tensors:
+        if self.encoder_name == "true":
+            self._check_head()
+            truth = read_truth(records)
+            return {**vars(truth), "found": torch.ones(len(truth), dtype=torch.bool)}
+        # Imported here, since it takes seconds that a run on the truth need not spend.
+        from i2fet.perception import load_face_encoder
+
+        encoder = load_face_encoder(self.encoder_name, self.head_name)
+        key: Key = {
+            "head": self.head_name,
+            "encoder": encoder.fingerprint,
+            "decoder": DECODER_VERSION,
+            "dataset": records.fingerprint(),
+        }
+        place = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:8]
+        folder = self.cache_dir / f"{self.root.name}-{place}"
+        path = folder / f"{self.head_name}-{self.encoder_name}.safetensors"
+        return load_or_build(path, key, lambda: extract(encoder, records))
+
+    def _check_head(self) -> None:
+        marker = read_marker(self.root) or {}
+        head = marker.get("settings", {}).get("head", self.head_name)
+        if head != self.head_name:
+            raise DatasetError(
+                f"the truth in {self.root} is for the head {head!r}, not {self.head_name!r}; "
+                f"use --data.head {head}"
+            )
+
+    def _load_sentences(self) -> Tensors:
+        sentences = all_instructions(self.emotions, self.style)
+        digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()
+        path = self.cache_dir / f"{self.dataset}-{self.style}-{self.text_name}.safetensors"
+
+        def embed() -> Tensors:
+            return dict(vars(load_text_encoder(self.text_name).encode(sentences)))
+
+        return load_or_build(path, {"text": self.text_name, "sentences": digest}, embed)
+
+    def _face_table(self, records: FaceRecords) -> tuple[FaceTable, list[str]]:
+        tensors = self._load_coefficients(records)
+        found = tensors.pop("found")
+        seen = [record for record, ok in zip(records.records, found.tolist(), strict=True) if ok]
+        self._report_missing(records, found)
+        names = sorted({record.subject for record in seen})
+        number = {name: index for index, name in enumerate(names)}
+        table = FaceTable(
+            FaceCoefficients(**tensors)[found],
+            torch.tensor([number[record.subject] for record in seen]),
+            torch.tensor([ALL_EMOTIONS.index(record.emotion) for record in seen]),
+        )
+        return table, names
+
+    def _report_missing(self, records: FaceRecords, found: Tensor) -> None:
+        missing = [records.records[row].frame for row in (~found).nonzero()[:, 0].tolist()]
+        if missing:
+            listed = ", ".join(missing[:LISTED]) + (", ..." if len(missing) > LISTED else "")
+            logger.warning("no face found in %d frames, left out: %s", len(missing), listed)
+
+    def _draw_parts(self) -> dict[str, Samples]:
+        sizes = split_sizes(self.num_samples)
+        if self.split == "subject":
+            self.rows = split_subjects(self.faces.subject, self.faces.emotion, self.seed)
+            return {part: self._draw(self.rows[part], sizes[part]) for part in PARTS}
+        samples = self._draw(torch.arange(len(self.faces.subject)), self.num_samples)
+        generator = torch.Generator().manual_seed(self.seed)
+        order = torch.randperm(self.num_samples, generator=generator)
+        pieces = order.split([sizes[part] for part in PARTS])
+        parts = {part: samples[piece] for part, piece in zip(PARTS, pieces, strict=True)}
+        self.rows = {part: some.faces.unique() for part, some in parts.items()}
+        return parts
+
+    def _draw(self, rows: Tensor, count: int) -> Samples:
+        sentences = len(pair_instructions(self.emotions[0], self.emotions[1], self.style))
+        return draw_samples(self.faces, rows, count, len(self.emotions), sentences, self.seed)
+
+    def _describe_training_faces(self) -> None:
+        rows = self.rows["train"]
+        rows = rows[self.faces.emotion[rows] < len(self.emotions)]
+        emotion = self.faces.emotion[rows]
+        self.statistics, self.class_means = {}, {}
+        for name in ("expression", "pose"):
+            values = getattr(self.faces.coefficients, name)[rows]
+            self.statistics[f"{name}_mean"] = values.mean(0)
+            self.statistics[f"{name}_std"] = values.std(0, correction=0)
+            means = [values[emotion == label].mean(0) for label in range(len(self.emotions))]
+            self.class_means[name] = torch.stack(means)
+
+    def _announce(self) -> None:
+        people = "synthetic people" if self.synthetic else "real people"
+        source = (
+            "TRUE coefficients, not read off pictures"
+            if self.encoder_name == "true"
+            else f"coefficients read by {self.encoder_name}"
+        )
+        self.description = (
+            f"{self.dataset}: {people} in {self.root}, {source}, head {self.head_name}, "
+            f"text {self.text_name}, {self.num_samples} samples split by {self.split}"
+        )
+        log = logger.warning if self.synthetic else logger.info
+        log("%s", self.description)
+        self._save_split()
+
+    def _save_split(self) -> None:
+        if self.trainer is None or self.trainer.logger is None:
+            return
+        folder = self.trainer.log_dir  # asked for on every rank, since it is broadcast
+        if folder is None or not self.trainer.is_global_zero:
+            return
+        content = {
+            "description": self.description,
+            "seed": self.seed,
+            "samples": {part: len(dataset) for part, dataset in self._datasets.items()},
+            "subjects": self.subjects,
+        }
+        write_atomically(Path(folder, "split.json"), json.dumps(content, indent=1).encode())
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
