@@ -164,7 +164,7 @@ def resample(photo: Image, matrix: Floats, size: int) -> Image:
 
 
 def continue_beyond(values: Floats, known: Floats) -> Floats:
-    """Push-pull: continue (H, W, C) values smoothly from where `known` (H, W) is one."""
+    """Push-pull: continue (H, W, C > 1) values smoothly from where `known` (H, W) is one."""
     if min(known.shape) <= 2:
         return values / np.maximum(known, 1e-6)[..., None]
     half = (known.shape[1] // 2, known.shape[0] // 2)

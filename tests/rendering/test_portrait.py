@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from experiments.landmark_embedding import paint
+from i2fet.camera import project
+from i2fet.coefficients import FaceCoefficients
+from i2fet.rendering.mesh import render_vertices
+from i2fet.rendering.portrait import (
+    MOUTH_COLOR,
+    PortraitRenderer,
+    continue_beyond,
+    landmark_operator,
+    resample,
+)
+
+HEIGHT, WIDTH, SIZE = 400, 480, 128
+
+
+def head_in_photo(jaw=0.0):
+    coefficients = FaceCoefficients.zeros(1)
+    coefficients.camera[:] = torch.tensor([3.0, 0.02, -0.1])
+    coefficients.pose[:, 3] = jaw
+    return coefficients
+
+
+@pytest.fixture(scope="module")
+def photo(head):
+    """A rendered head before a chequered background."""
+    source = head_in_photo()
+    vertices = head.vertices(source)
+    pixels = project(vertices, source.camera, HEIGHT, WIDTH)
+    checks = np.indices((HEIGHT, WIDTH)).sum(0) // 20 % 2 * 120 + 60
+    background = np.repeat(checks[..., None], 3, axis=2).astype(np.uint8)
+    return render_vertices(
+        pixels, vertices, head.faces, paint(head.regions), HEIGHT, WIDTH, background=background
+    )[0]
+
+
+@pytest.fixture(scope="module")
+def renderer(head):
+    return PortraitRenderer(head)
+
+
+def difference(a, b):
+    return np.abs(a.astype(float) - b.astype(float)).mean()
+
+
+def test_the_sources_own_expression_gives_the_photo_back(renderer, photo):
+    source = head_in_photo()
+    portrait = renderer.prepare(photo, source, size=SIZE)
+    assert difference(renderer.render(portrait, source)[0], portrait.crop.image) < 0.5
+
+
+def test_the_crop_shows_the_same_place_as_its_camera(renderer, head, photo):
+    source = head_in_photo()
+    portrait = renderer.prepare(photo, source, size=SIZE)
+    in_photo = project(head.vertices(source), source.camera, HEIGHT, WIDTH)[0, :, :2]
+    mapped = in_photo @ torch.tensor(portrait.crop.matrix)[:, :2].T
+    mapped = mapped + torch.tensor(portrait.crop.matrix)[:, 2]
+    torch.testing.assert_close(portrait.pixels[:, :2], mapped, atol=1e-3, rtol=0)
+    assert mapped.min() > 0
+    assert mapped.max() < SIZE
+
+
+def test_an_opening_mouth_is_dark_inside_and_the_background_stays(renderer, head, photo):
+    portrait = renderer.prepare(photo, head_in_photo(), size=SIZE)
+    opened = head_in_photo(jaw=head.jaw_open_angle)
+    frame = renderer.render(portrait, opened)[0]
+    lips = project(head.landmarks(head.vertices(opened)), portrait.crop.camera, SIZE, SIZE)[0]
+    x, y = lips[[13, 14], :2].mean(0).int().tolist()
+    assert np.abs(frame[y, x].astype(float) - MOUTH_COLOR).max() < 40
+    assert difference(frame[:10], portrait.crop.image[:10]) < 1
+    assert difference(frame, portrait.crop.image) > 1, "something must move"
+
+
+def test_closing_lids_cover_the_eyes_with_skin(renderer, head, photo):
+    portrait = renderer.prepare(photo, head_in_photo(), size=SIZE)
+    closed = head_in_photo()
+    for side in ("Left", "Right"):
+        closed.expression[0, head.expression_names.index(f"eyeBlink{side}")] = 1
+    frame = renderer.render(portrait, closed)[0]
+    eyes = head.regions["pupil"] > 0.5
+    centres = portrait.pixels[eyes, :2].int()
+    cheek = portrait.crop.image[
+        tuple(portrait.pixels[head.faces[head.landmark_faces[50], 0], [1, 0]].int())
+    ]
+    before = portrait.crop.image[centres[:, 1], centres[:, 0]]
+    after = frame[centres[:, 1], centres[:, 0]]
+    assert difference(after, cheek) < 0.5 * difference(before, cheek)
+
+
+def test_landmarks_pull_the_mesh_onto_the_photo(renderer, head, photo):
+    source = head_in_photo()
+    exact = head.landmarks(project(head.vertices(source), source.camera, HEIGHT, WIDTH))[0, :, :2]
+    shifted = exact + torch.tensor([2.0, -1.0])
+    portrait = renderer.prepare(photo, source, shifted, size=SIZE)
+    scale = float(portrait.crop.matrix[0, 0])
+    moved = head.landmarks(portrait.offset[None])[0, :, :2] / scale
+    torch.testing.assert_close(moved.mean(0), torch.tensor([2.0, -1.0]), atol=0.1, rtol=0)
+    ear = head.template[:, 0].argmax()
+    assert portrait.offset[ear].norm() < 0.3 * scale
+
+
+def test_landmark_operator_is_linear_and_local(head):
+    operator = landmark_operator(head)
+    assert operator.shape == (head.num_vertices, 468)
+    back_of_head = head.template[:, 2].argmin()
+    assert operator[back_of_head].abs().max() < 1e-3
+
+
+def test_continue_beyond_keeps_what_is_known_and_extends_it(generator):
+    y, x = np.indices((32, 32), dtype=np.float32)
+    values = np.dstack([x, y])
+    known = ((x - 16) ** 2 + (y - 16) ** 2 < 64).astype(np.float32)
+    filled = continue_beyond(values * known[..., None], known)
+    np.testing.assert_allclose(filled[known > 0], values[known > 0], rtol=1e-5)
+    assert np.isfinite(filled).all()
+    assert filled.min() > 5
+    assert filled.max() < 27
+    constant = continue_beyond(np.full((32, 32, 2), 7, np.float32) * known[..., None], known)
+    np.testing.assert_allclose(constant, 7, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [40, 100, 333])
+def test_resample_keeps_positions(size):
+    ramp = np.tile(np.linspace(0, 255, 400, dtype=np.float32), (400, 1))
+    photo = np.repeat(ramp[..., None], 3, axis=2).astype(np.uint8)
+    scale = size / 200
+    square = resample(
+        photo, np.array([[scale, 0, -100 * scale], [0, scale, -100 * scale]], np.float32), size
+    )
+    expected = cv2.resize(photo[100:300, 100:300], (size, size), interpolation=cv2.INTER_AREA)
+    inner = slice(size // 10, -size // 10)
+    assert difference(square[:, inner], expected[:, inner]) < 2
