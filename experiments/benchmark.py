@@ -1,0 +1,90 @@
+"""Speeds of the parts that a user waits for, on this machine.
+
+    python -m experiments.benchmark [CHECKPOINT]
+
+Absolute times depend on the machine and on what else it does; compare rows of one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from skimage.data import astronaut
+
+from i2fet.camera import project
+from i2fet.coefficients import FaceCoefficients
+from i2fet.heads import load_head
+from i2fet.pipeline import TransitionPipeline
+from i2fet.rendering.mesh import fit_camera
+from i2fet.rendering.rasterizer import rasterize
+
+OUT = Path("outputs/benchmark.json")
+INSTRUCTION = "Turn this face from surprise to anger."
+SIZE = 256
+
+
+def best_of(function: Callable[[], object], repeats: int) -> float:
+    """Least seconds of several calls, after one that is not counted."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def rasteriser_seconds() -> float:
+    """One head at 256 x 256 on one core."""
+    head = load_head()
+    vertices = head.vertices(FaceCoefficients.zeros(1))
+    pixels = project(vertices, fit_camera(vertices), SIZE, SIZE)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = best_of(lambda: rasterize(pixels, head.faces, SIZE, SIZE), 50)
+    torch.set_num_threads(threads)
+    return seconds
+
+
+def clip_seconds(checkpoint: Path) -> dict[str, float]:
+    """Photo to a 60-frame 256 x 256 mp4 with models loaded, and its parts."""
+    pipeline = TransitionPipeline.from_checkpoint(checkpoint)
+    photo = astronaut()
+    transition = pipeline(photo, INSTRUCTION, frames=60)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "clip.mp4")
+
+        def clip() -> None:
+            pipeline(photo, INSTRUCTION, frames=60).write_video(path, "portrait", SIZE)
+
+        return {
+            "photo to clip": best_of(clip, 5),
+            "photo to coefficients": best_of(lambda: pipeline.encoder.encode([photo]), 10),
+            "instruction to expressions": best_of(lambda: pipeline.generate([INSTRUCTION]), 10),
+            "60 portrait frames": best_of(lambda: transition.render("portrait", SIZE), 5),
+            "60 mesh frames": best_of(lambda: transition.render("mesh", SIZE), 5),
+        }
+
+
+def main() -> None:
+    """Measure, print, and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", nargs="?", type=Path, default=Path("outputs/demo/i2fet.ckpt"))
+    arguments = parser.parse_args()
+    faces = len(load_head().faces)
+    rows = {f"rasterise {faces} triangles, one core": rasteriser_seconds()}
+    rows |= clip_seconds(arguments.checkpoint)
+    for name, seconds in rows.items():
+        print(f"{name:42s} {1000 * seconds:8.1f} ms")
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    OUT.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
