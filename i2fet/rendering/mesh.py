@@ -28,7 +28,7 @@ REGION_COLORS = {
     "mouth_interior": (0.32, 0.20, 0.19),
     "tongue": (0.50, 0.30, 0.29),
 }
-"""What sets a region of a head apart from the clay, where the head names its regions."""
+"""What sets a head's named regions apart from the clay."""
 
 MAX_PIXELS = 2**21
 """Pixels drawn at once, which bounds the memory of long clips."""
@@ -184,10 +184,10 @@ def render_vertices(
     return images
 
 
-def _paint(head: HeadModel) -> Tensor:
-    """(V, 3) clay, with the head's named regions told apart."""
+def clay_colors(head: HeadModel) -> Tensor:
+    """(V, 3) RGB in [0, 1]: clay, with the regions that the head names told apart."""
     colors = torch.tensor(CLAY, device=head.template.device).expand(head.num_vertices, 3)
-    for name, mask in getattr(head, "regions", {}).items():
+    for name, mask in head.regions.items():
         if name in REGION_COLORS:
             colors = torch.lerp(colors, colors.new_tensor(REGION_COLORS[name]), mask[:, None])
     return colors
@@ -223,7 +223,7 @@ def render_shape(
         project(vertices, camera, size, size),
         vertices,
         head.faces,
-        _paint(head),
+        clay_colors(head),
         size,
         size,
         lighting,

@@ -1,0 +1,41 @@
+"""Coefficients as weights of named blendshapes, which is what other programs animate."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from i2fet.coefficients import FaceCoefficients
+from i2fet.heads.base import HeadModel
+
+JAW_OPEN = "jawOpen"
+
+
+def blendshape_names(head: HeadModel) -> tuple[str, ...]:
+    """The head's 50 expressions and `jawOpen`."""
+    return (*head.expression_names, JAW_OPEN)
+
+
+def jaw_open_angle(head: HeadModel) -> float:
+    """Jaw rotation, radians, that is `jawOpen` at 1; 20 degrees for heads without their own."""
+    return getattr(head, "jaw_open_angle", math.radians(20))
+
+
+def blendshape_weights(head: HeadModel, coefficients: FaceCoefficients) -> Tensor:
+    """Weights of `blendshape_names` for a sequence of coefficients.
+
+    Expressions are those in effect, with correctives already scaled. Of the jaw only its rotation
+    about x is kept, and only its opening.
+
+    Args:
+        head: The head that the coefficients belong to.
+        coefficients: (T,) of them.
+
+    Returns:
+        (T, 51), the expressions in the head's own range and jawOpen from 0.
+    """
+    expression = head.effective_expression(coefficients.expression, coefficients.pose)
+    opening = (coefficients.jaw[:, :1] / jaw_open_angle(head)).clamp(min=0)
+    return torch.cat([expression, opening], dim=-1)
