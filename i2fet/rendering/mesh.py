@@ -15,7 +15,7 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.heads.base import HeadModel
 from i2fet.rendering import kernels
 from i2fet.rendering.parallel import for_parts_of_batch, launch
-from i2fet.rendering.rasterizer import Fragments, rasterize
+from i2fet.rendering.rasterizer import Fragments, check_mesh, rasterize
 
 CLAY = (0.83, 0.76, 0.71)
 PAPER = (0.95, 0.95, 0.96)
@@ -77,7 +77,11 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 
     Returns:
         (B, V, 3) unit vectors out of the surface; zero at a vertex of no face.
+
+    Raises:
+        ValueError: Shapes other than these, or a face naming a vertex that does not exist.
     """
+    check_mesh(vertices, faces)
     vertices = vertices.detach().to(torch.float32).contiguous()
     faces = faces.to(vertices.device, torch.int32).contiguous()
     sums = torch.zeros_like(vertices)
@@ -135,10 +139,10 @@ def _composite(drawn: Tensor, background: Tensor) -> np.ndarray:
 
 def _backdrop(background: np.ndarray | tuple[float, float, float], device: torch.device) -> Tensor:
     """(1 or B, H or 1, W or 1, 3) linear colours of a background."""
-    if isinstance(background, tuple):
-        return torch.tensor(background, device=device).view(1, 1, 1, 3).square()
-    image = torch.from_numpy(background).to(device, torch.float32) / 255
-    return image.view(-1, *image.shape[-3:]).square()
+    colors = torch.tensor(background, dtype=torch.float32, device=device)
+    if isinstance(background, np.ndarray):
+        colors = colors / 255
+    return colors.square()[(None,) * (4 - colors.ndim)]
 
 
 @torch.no_grad()

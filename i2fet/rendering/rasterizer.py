@@ -34,13 +34,19 @@ class Fragments:
         return self.pix_to_face >= 0
 
 
-def _check(pixels: Tensor, faces: Tensor) -> None:
-    if pixels.ndim != 3 or pixels.shape[-1] != 3:
-        raise ValueError(f"pixels has shape {tuple(pixels.shape)}, expected (B, V, 3)")
+def check_mesh(vertices: Tensor, faces: Tensor) -> None:
+    """Make sure that a kernel cannot read outside a mesh.
+
+    Raises:
+        ValueError: Vertices that are not (B, V, 3), faces that are not (F, 3), or a face naming a
+            vertex that does not exist.
+    """
+    if vertices.ndim != 3 or vertices.shape[-1] != 3:
+        raise ValueError(f"vertices have shape {tuple(vertices.shape)}, expected (B, V, 3)")
     if faces.ndim != 2 or faces.shape[-1] != 3:
-        raise ValueError(f"faces has shape {tuple(faces.shape)}, expected (F, 3)")
-    if faces.numel() and not 0 <= int(faces.min()) <= int(faces.max()) < pixels.shape[1]:
-        raise ValueError(f"faces has an index outside the mesh's {pixels.shape[1]} vertices")
+        raise ValueError(f"faces have shape {tuple(faces.shape)}, expected (F, 3)")
+    if faces.numel() and not 0 <= int(faces.min()) <= int(faces.max()) < vertices.shape[1]:
+        raise ValueError(f"faces have an index outside the mesh's {vertices.shape[1]} vertices")
 
 
 @torch.no_grad()
@@ -68,7 +74,7 @@ def rasterize(
     Raises:
         ValueError: Shapes other than these, or a face naming a vertex that does not exist.
     """
-    _check(pixels, faces)
+    check_mesh(pixels, faces)
     pixels = pixels.detach().to(torch.float32).contiguous()
     faces = faces.to(pixels.device, torch.int32).contiguous()
     size, device = (len(pixels), height, width), pixels.device

@@ -87,6 +87,10 @@ class TestVertexNormals:
         assert (normals[0, 3] == 0).all()
         torch.testing.assert_close(normals[0, :3].norm(dim=-1), torch.ones(3))
 
+    def test_wrong_faces(self) -> None:
+        with pytest.raises(ValueError, match="outside the mesh's 4 vertices"):
+            vertex_normals(torch.rand(1, 4, 3), torch.tensor([[0, 1, 4]]))
+
 
 class TestLighting:
     def test_lambert(self) -> None:

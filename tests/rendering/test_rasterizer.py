@@ -165,9 +165,9 @@ def test_nothing_to_draw(images: int, faces: int) -> None:
 @pytest.mark.parametrize(
     ("pixels", "faces", "message"),
     [
-        (SQUARE[0], SQUARE_FACES, "pixels has shape"),
-        (SQUARE[..., :2], SQUARE_FACES, "pixels has shape"),
-        (SQUARE, SQUARE_FACES.flatten(), "faces has shape"),
+        (SQUARE[0], SQUARE_FACES, "vertices have shape"),
+        (SQUARE[..., :2], SQUARE_FACES, "vertices have shape"),
+        (SQUARE, SQUARE_FACES.flatten(), "faces have shape"),
         (SQUARE, SQUARE_FACES + 2, "outside the mesh's 4 vertices"),
         (SQUARE, SQUARE_FACES - 1, "outside the mesh's 4 vertices"),
     ],
