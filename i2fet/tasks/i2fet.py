@@ -1,0 +1,256 @@
+"""Training of the instruction to facial expression transition model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from i2fet.coefficients import FACE_PARAMETER_SIZE
+from i2fet.heads import load_head
+from i2fet.nn.caft import Exchange
+from i2fet.nn.i2fet import I2fet, face_parameters
+from i2fet.nn.losses import (
+    Reduction,
+    VertexLoss,
+    gradient_shares,
+    kl_divergence,
+    reconstruction_error,
+)
+from i2fet.nn.moments import ClassMoments, nearest_class, relative_spread
+from i2fet.nn.scaler import CoefficientScaler
+from i2fet.tasks.base import BaseTask
+
+Batch = dict[str, Tensor]
+
+
+class I2FETTask(BaseTask):
+    """I2FET with the three losses of eq. 15.
+
+    Logged besides the losses: `train/gradient_share_*`, each term's part in the gradient, at the
+    first batch of an epoch; `val/acc1_nearest_mean` and `val/acc2_nearest_mean`, how many single
+    expressions and pairs generated from the instruction alone lie nearest to the training mean of
+    their class (`..._real` is the same for the data, the ceiling); `val/diversity`, the spread of
+    generated faces within a class over that of real ones, 0 when the posterior has collapsed.
+
+    Args:
+        latent: Size of the latents, per expression.
+        hidden: Width of the VAEs' hidden layers.
+        caft_layers: Number of CAFT layers (Table VII).
+        face_encoders: N of Table VIII.
+        text_encoders: M of Table VIII.
+        exchange: "paper" fuses the first expression's row only, "symmetric" both.
+        use_ifed: Whether IFED makes the conditions (Table V).
+        share_ifed: Whether one IFED serves encoder and decoder.
+        scale: "standard" standardises coefficients by the training set; "raw" leaves them.
+        reduction: Of the reconstruction error: "sum" over coefficients or their "mean".
+        kl_factor: The factor before the bracket of eq. 11 and 12.
+        pose_weight: Of eq. 12; 0 leaves the pose untrained (Table VI).
+        vertex_weight: Of eq. 14 in units of the training set's vertex spread; 0 leaves it out.
+        optimizer: Parameters to optimiser.
+        scheduler: Optimiser to a scheduler that steps once an epoch.
+        provenance: Set by training, not by the user.
+    """
+
+    model: I2fet
+    scaler: CoefficientScaler
+    vertex_loss: VertexLoss | None
+    class_means: ClassMoments
+    real_moments: ClassMoments
+    generated_moments: ClassMoments
+
+    def __init__(
+        self,
+        latent: int = 16,
+        hidden: int = 256,
+        caft_layers: int = 1,
+        face_encoders: int = 2,
+        text_encoders: int = 1,
+        exchange: Exchange = "paper",
+        use_ifed: bool = True,
+        share_ifed: bool = True,
+        scale: Literal["standard", "raw"] = "standard",
+        reduction: Reduction = "sum",
+        kl_factor: float = 0.5,
+        pose_weight: float = 1.0,
+        vertex_weight: float = 1.0,
+        optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=8e-4, fused=True),
+        scheduler: LRSchedulerCallable | None = None,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(optimizer, scheduler, provenance)
+
+    def configure_models(self) -> None:
+        """The network and the scaler of its coefficients."""
+        hparams = self.hparams
+        self.model = I2fet(
+            self.provenance.text_width,
+            hparams["latent"],
+            hparams["hidden"],
+            hparams["use_ifed"],
+            hparams["share_ifed"],
+            layers=hparams["caft_layers"],
+            face_encoders=hparams["face_encoders"],
+            text_encoders=hparams["text_encoders"],
+            exchange=hparams["exchange"],
+        )
+        self.scaler = CoefficientScaler()
+        self.noise_source = torch.Generator().manual_seed(torch.initial_seed())
+
+    def configure_losses(self) -> None:
+        """The vertex loss, which alone needs the head."""
+        self.vertex_loss = None
+        if self.hparams["vertex_weight"]:
+            head = load_head(self.provenance.head)
+            self.vertex_loss = VertexLoss(head, self.provenance.vertex_scale)
+
+    def configure_metrics(self) -> None:
+        """Moments per class of the training part, of real and of generated faces."""
+        size = len(self.provenance.emotions), FACE_PARAMETER_SIZE
+        self.class_means = ClassMoments(*size)
+        self.real_moments = ClassMoments(*size)
+        self.generated_moments = ClassMoments(*size)
+
+    def adopt_statistics(self, statistics: Mapping[str, Tensor]) -> None:
+        """Standardise by the training set, unless the scale is raw."""
+        if self.hparams["scale"] == "standard":
+            self.scaler.adopt(statistics)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Eq. 15 for one batch."""
+        terms = self._terms(batch, self.noise_source)
+        self.class_means.update(self._faces(batch["expression"], batch["pose"]), batch["emotion"])
+        if batch_idx == 0:
+            shares = gradient_shares(self._weighted(terms), self.model.parameters())
+            self.log_dict({f"train/gradient_share_{k}": v for k, v in shares.items()})
+        return self._log_terms("train", terms, len(batch["emotion"]))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Losses, and faces generated from the instructions alone."""
+        self._evaluate("val", batch, batch_idx)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """As `validation_step`."""
+        self._evaluate("test", batch, batch_idx)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
+        """One generated pair, expression (B, 2, 50) and pose (B, 2, 6), for each row."""
+        generator = torch.Generator().manual_seed(batch_idx)
+        expression, pose = self._generate(*_text(batch), generator)
+        return {"expression": expression, "pose": pose}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the diversity."""
+        self._log_diversity("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the diversity."""
+        self._log_diversity("test")
+
+    @torch.no_grad()
+    def generate(
+        self, tokens: Tensor, mask: Tensor, samples: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Pairs of expressions for instructions, from latents of the prior.
+
+        Args:
+            tokens: (N, T, D) token embeddings of N instructions.
+            mask: (N, T) bool, true where there is a token.
+            samples: S, per instruction.
+            generator: On the CPU, so that a seed means the same on every device.
+
+        Returns:
+            Expression (N, S, 2, 50), clamped to the head's range, and pose (N, S, 2, 6).
+        """
+        instruction = torch.arange(len(tokens), device=self.device).repeat_interleave(samples)
+        expression, pose = self._generate(tokens, mask, instruction, generator)
+        return expression.unflatten(0, (-1, samples)), pose.unflatten(0, (-1, samples))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the noise's state, so that a resumed run equals an uninterrupted one."""
+        checkpoint["noise"] = self.noise_source.get_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the noise's state."""
+        super().on_load_checkpoint(checkpoint)
+        self.noise_source.set_state(checkpoint["noise"])
+
+    def _noise(self, generator: torch.Generator, rows: int) -> Tensor:
+        return torch.randn(2, rows, 2, self.model.latent, generator=generator).to(self.device)
+
+    def _generate(
+        self, tokens: Tensor, mask: Tensor, instruction: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        noise = self._noise(generator, len(instruction))
+        generated = self.model.generate(tokens, mask, instruction, noise)
+        expression, pose = self.scaler.restore(*generated)
+        return expression.clamp(*self.provenance.expression_range), pose
+
+    def _terms(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        real = batch["expression"], batch["pose"]
+        target = self.scaler.standardize(*real)
+        noise = self._noise(generator, len(target[0]))
+        output = self.model(*target, *_text(batch), noise)
+        reduction = self.hparams["reduction"]
+        terms = {
+            "expression": reconstruction_error(target[0], output.expression, reduction),
+            "kl_expression": kl_divergence(output.expression_posterior),
+            "pose": reconstruction_error(target[1], output.pose, reduction),
+            "kl_pose": kl_divergence(output.pose_posterior),
+        }
+        if self.vertex_loss is not None:
+            restored = self.scaler.restore(output.expression, output.pose)
+            terms["vertices"] = self.vertex_loss(batch["shape"], real, restored)
+        return terms
+
+    def _weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        hparams = self.hparams
+        weights = {
+            "expression": 1.0,
+            "kl_expression": 2 * hparams["kl_factor"],
+            "pose": hparams["pose_weight"],
+            "kl_pose": 2 * hparams["kl_factor"] * hparams["pose_weight"],
+            "vertices": hparams["vertex_weight"],
+        }
+        return {name: weights[name] * term for name, term in terms.items()}
+
+    def _log_terms(self, stage: str, terms: dict[str, Tensor], rows: int) -> Tensor:
+        loss = torch.stack(list(self._weighted(terms).values())).sum()
+        values = {f"{stage}/{name}": value for name, value in {"loss": loss, **terms}.items()}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=rows)
+        return loss
+
+    def _evaluate(self, stage: str, batch: Batch, batch_idx: int) -> None:
+        generator = torch.Generator().manual_seed(batch_idx)
+        emotion = batch["emotion"]
+        self._log_terms(stage, self._terms(batch, generator), len(emotion))
+        real = self._faces(batch["expression"], batch["pose"])
+        generated = self._faces(*self._generate(*_text(batch), generator))
+        self.real_moments.update(real, emotion)
+        self.generated_moments.update(generated, emotion)
+        self._log_accuracy(stage, "", generated, emotion)
+        self._log_accuracy(stage, "_real", real, emotion)
+
+    def _faces(self, expression: Tensor, pose: Tensor) -> Tensor:
+        return face_parameters(*self.scaler.standardize(expression, pose))
+
+    def _log_accuracy(self, stage: str, suffix: str, faces: Tensor, emotion: Tensor) -> None:
+        right = nearest_class(faces, self.class_means.compute()[0]) == emotion
+        values = {
+            f"{stage}/acc1_nearest_mean{suffix}": right.float().mean(),
+            f"{stage}/acc2_nearest_mean{suffix}": right.all(dim=1).float().mean(),
+        }
+        self.log_dict(values, batch_size=len(emotion))
+
+    def _log_diversity(self, stage: str) -> None:
+        variances = [m.compute()[1] for m in (self.generated_moments, self.real_moments)]
+        self.log(f"{stage}/diversity", relative_spread(*variances))
+        self.generated_moments.reset()
+        self.real_moments.reset()
+
+
+def _text(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    return batch["tokens"], batch["token_mask"], batch["instruction"]
