@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
-from datamodules.files import locked, write_atomically
+from i2fet.errors import OutputError
+from i2fet.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +46,31 @@ def load_or_build(path: Path, key: Key, build: Callable[[], Tensors]) -> Tensors
     Raises:
         OutputError: The file cannot be written.
     """
-    with locked(path.with_suffix(".lock")):
+    with _locked(path.with_suffix(".lock")):
         try:
             return _read(path, key)
         except _UnusableError as reason:
             logger.info("building %s: %s", path, reason)
         tensors = build()
         header = {"key": json.dumps(dict(key), sort_keys=True), "checksum": _checksum(tensors)}
-        write_atomically(path, save(tensors, metadata=header))
+        with replacing(path) as unfinished:
+            save_file(tensors, unfinished, metadata=header)
         return tensors
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file among all processes that see it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise OutputError(
+            f"the cache {path.parent} cannot be written ({error.strerror}); use --data.cache_dir"
+        ) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _read(path: Path, key: Key) -> Tensors:
@@ -61,9 +80,9 @@ def _read(path: Path, key: Key) -> Tensors:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        cached_key = json.loads(header["key"])
+        cached_key = dict(json.loads(header["key"]))
         checksum = header["checksum"]
-    except (SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         raise _UnusableError("the file is corrupt") from None
     changed = sorted(name for name in {*key, *cached_key} if key.get(name) != cached_key.get(name))
     if changed:

@@ -21,16 +21,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from safetensors.torch import save
+from safetensors.torch import save_file
 
 from datamodules.ckplus import LABELS, TRUTH, Sequence
-from datamodules.files import write_atomically
 from datamodules.motion import HOLD_FRAMES, sample_sequence
 from datamodules.people import photograph, sample_person
 from datamodules.prototypes import Variability
 from datamodules.records import MARKER, read_marker
 from i2fet.emotions import CKPLUS_EMOTIONS, Emotion
 from i2fet.errors import DatasetError, OutputError
+from i2fet.files import replacing
 from i2fet.heads import ArkitHead, load_head
 from i2fet.heads.arkit import ASSET
 
@@ -175,7 +175,9 @@ def _claim(out: Path, settings: Settings, sequences: int) -> None:
             "sequences": sequences,
             "settings": wanted,
         }
-        write_atomically(out / MARKER, json.dumps(content, indent=2).encode())
+        _make_folder(out)
+        with replacing(out / MARKER) as unfinished:
+            unfinished.write_text(json.dumps(content, indent=2))
     elif marker["settings"] != wanted:
         found = marker["settings"]
         others = ", ".join(
@@ -184,6 +186,15 @@ def _claim(out: Path, settings: Settings, sequences: int) -> None:
         raise OutputError(f"{out} holds a corpus made with {others}; choose another folder")
     for name in (LABELS, TRUTH):
         (out / name).mkdir(exist_ok=True)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be made ({error.strerror}); choose another folder"
+        ) from error
 
 
 def _run(record: partial[None], takes: list[Take], workers: int) -> Iterator[None]:
@@ -223,10 +234,14 @@ def _record_take(out: Path, settings: Settings, take: Take) -> None:
     if settings.pictures:
         images = photograph(_head(), person.look, faces, settings.size)
         _write_pictures(out / sequence.images, sequence, images)
+    for place in (sequence.labels, sequence.truth.parent):
+        (out / place).mkdir(parents=True, exist_ok=True)
     label = CKPLUS_EMOTIONS.index(take.emotion) + 1
     name = Path(sequence.frame(settings.frames - 1)).stem + "_emotion.txt"
-    write_atomically(out / sequence.labels / name, f"   {label:.7e}\n".encode())
-    write_atomically(out / sequence.truth, save(vars(faces)))
+    with replacing(out / sequence.labels / name) as unfinished:
+        unfinished.write_text(f"   {label:.7e}\n")
+    with replacing(out / sequence.truth) as unfinished:
+        save_file(vars(faces), unfinished)
 
 
 def _write_pictures(folder: Path, sequence: Sequence, images: NDArray[np.uint8]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,6 @@ from torch.utils.data import DataLoader
 from datamodules.cache import Key, Tensors, default_cache_dir, load_or_build
 from datamodules.ckplus import read_ckplus, read_truth
 from datamodules.extraction import DECODER_VERSION, extract
-from datamodules.files import write_atomically
 from datamodules.pairs import (
     PARTS,
     Batch,
@@ -32,7 +32,10 @@ from datamodules.records import FaceRecords, read_marker
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import LABEL_SETS, Emotion
 from i2fet.errors import DatasetError
+from i2fet.files import replacing
+from i2fet.heads import load_head
 from i2fet.instructions import Style, all_instructions, pair_instructions
+from i2fet.nn import vertex_spread
 from i2fet.text import load_text_encoder
 
 logger = logging.getLogger(__name__)
@@ -139,8 +142,13 @@ class ExpressionDataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Read the tables into memory, split them and draw the samples; equal on all ranks."""
-        if self._datasets:
-            return
+        if not self._datasets:
+            self._build()
+            log = logger.warning if self.synthetic else logger.info
+            log("%s", self.description)
+        self._save_split()
+
+    def _build(self) -> None:
         records = self._read_records()
         self.synthetic = records.synthetic
         self.faces, names = self._face_table(records)
@@ -155,7 +163,13 @@ class ExpressionDataModule(LightningDataModule):
             for part, rows in self.rows.items()
         }
         self._describe_training_faces()
-        self._announce()
+        self.description = self._describe()
+
+    @cached_property
+    def vertex_scale(self) -> float:
+        """Metres by which expressions move the vertices in the training part; after setup."""
+        faces, _ = self._training_faces()
+        return vertex_spread(load_head(self.head_name), faces.shape, faces.expression, faces.pose)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self._dataloader("train", shuffle=True)
@@ -257,32 +271,33 @@ class ExpressionDataModule(LightningDataModule):
         sentences = len(pair_instructions(self.emotions[0], self.emotions[1], self.style))
         return draw_samples(self.faces, rows, count, len(self.emotions), sentences, self.seed)
 
-    def _describe_training_faces(self) -> None:
+    def _training_faces(self) -> tuple[FaceCoefficients, Tensor]:
+        """The labelled faces of the training part, and their labels."""
         rows = self.rows["train"]
         rows = rows[self.faces.emotion[rows] < len(self.emotions)]
-        emotion = self.faces.emotion[rows]
+        return self.faces.coefficients[rows], self.faces.emotion[rows]
+
+    def _describe_training_faces(self) -> None:
+        faces, emotion = self._training_faces()
         self.statistics, self.class_means = {}, {}
         for name in ("expression", "pose"):
-            values = getattr(self.faces.coefficients, name)[rows]
+            values = getattr(faces, name)
             self.statistics[f"{name}_mean"] = values.mean(0)
             self.statistics[f"{name}_std"] = values.std(0, correction=0)
             means = [values[emotion == label].mean(0) for label in range(len(self.emotions))]
             self.class_means[name] = torch.stack(means)
 
-    def _announce(self) -> None:
+    def _describe(self) -> str:
         people = "synthetic people" if self.synthetic else "real people"
         source = (
             "TRUE coefficients, not read off pictures"
             if self.encoder_name == "true"
             else f"coefficients read by {self.encoder_name}"
         )
-        self.description = (
+        return (
             f"{self.dataset}: {people} in {self.root}, {source}, head {self.head_name}, "
             f"text {self.text_name}, {self.num_samples} samples split by {self.split}"
         )
-        log = logger.warning if self.synthetic else logger.info
-        log("%s", self.description)
-        self._save_split()
 
     def _save_split(self) -> None:
         if self.trainer is None or self.trainer.logger is None:
@@ -296,7 +311,9 @@ class ExpressionDataModule(LightningDataModule):
             "samples": {part: len(dataset) for part, dataset in self._datasets.items()},
             "subjects": self.subjects,
         }
-        write_atomically(Path(folder, "split.json"), json.dumps(content, indent=1).encode())
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with replacing(Path(folder, "split.json")) as unfinished:
+            unfinished.write_text(json.dumps(content, indent=1))
 
 
 def _as_is(batch: Any) -> Any:

@@ -105,7 +105,7 @@ def sample_look(rng: Generator) -> Look:
         mottling=torch.from_numpy(rng.normal(0, 50, (8, 3))).float(),
         phases=torch.from_numpy(rng.uniform(0, 2 * np.pi, 8)).float(),
         hair=HAIR_COLORS[rng.integers(hairs)] * _jitter(rng, 0.04),
-        hairline=None if rng.random() < 0.1 else rng.uniform(0.0, 0.12),
+        hairline=None if rng.random() < 0.1 else rng.uniform(0.05, 0.14),
         brows=rng.uniform(0.6, 1),
         lips=skin * torch.tensor([0.86, 0.66, 0.68]) * _jitter(rng, 0.03),
         iris=_blend_palette(IRIS_COLORS, rng.uniform(0, len(IRIS_COLORS) - 1)),
