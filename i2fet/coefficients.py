@@ -63,6 +63,11 @@ class FaceCoefficients:
         """Join along the first batch dimension."""
         return cls(*(torch.cat([getattr(i, f.name) for i in items]) for f in fields(cls)))
 
+    @classmethod
+    def stack(cls, items: Sequence[FaceCoefficients]) -> FaceCoefficients:
+        """Join along a new first batch dimension."""
+        return cls(*(torch.stack([getattr(i, f.name) for i in items]) for f in fields(cls)))
+
     @property
     def batch_shape(self) -> torch.Size:
         return self.shape.shape[:-1]

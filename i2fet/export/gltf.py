@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from i2fet.coefficients import FaceCoefficients
-from i2fet.export.weights import blendshape_names, blendshape_weights, jaw_open_angle
+from i2fet.export.weights import blendshape_names, blendshape_weights
 from i2fet.files import check_ending, replacing
 from i2fet.heads.base import HeadModel
 from i2fet.rendering.mesh import clay_colors, vertex_normals
@@ -64,7 +64,7 @@ def _split_at_seams(head: HeadModel) -> tuple[np.ndarray, np.ndarray, np.ndarray
 def _morph_targets(head: HeadModel, shape: Tensor, neutral: Tensor) -> Tensor:
     """(51, V, 3) positions of the neutral head with one blendshape at 1 each."""
     pose = shape.new_zeros(1, 6)
-    pose[:, 3] = jaw_open_angle(head)
+    pose[:, 3] = head.jaw_open_angle
     opened = head(shape, shape.new_zeros(1, len(head.expression_names)), pose)
     return torch.cat([neutral + head.expression_basis, opened])
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -16,11 +14,6 @@ JAW_OPEN = "jawOpen"
 def blendshape_names(head: HeadModel) -> tuple[str, ...]:
     """The head's 50 expressions and `jawOpen`."""
     return (*head.expression_names, JAW_OPEN)
-
-
-def jaw_open_angle(head: HeadModel) -> float:
-    """Jaw rotation, radians, that is `jawOpen` at 1; 20 degrees for heads without their own."""
-    return getattr(head, "jaw_open_angle", math.radians(20))
 
 
 def blendshape_weights(head: HeadModel, coefficients: FaceCoefficients) -> Tensor:
@@ -37,5 +30,5 @@ def blendshape_weights(head: HeadModel, coefficients: FaceCoefficients) -> Tenso
         (T, 51), the expressions in the head's own range and jawOpen from 0.
     """
     expression = head.effective_expression(coefficients.expression, coefficients.pose)
-    opening = (coefficients.jaw[:, :1] / jaw_open_angle(head)).clamp(min=0)
+    opening = (coefficients.jaw[:, :1] / head.jaw_open_angle).clamp(min=0)
     return torch.cat([expression, opening], dim=-1)

