@@ -1,0 +1,125 @@
+"""Trajectories between anchor expressions (eq. 16)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation, Slerp
+from torch import Tensor
+
+from i2fet.coefficients import FaceCoefficients
+
+Easing = Literal["linear", "smooth"]
+RotationPath = Literal["linear", "slerp"]
+HeadPose = Literal["source", "generated"]
+
+
+def make_anchors(
+    source: FaceCoefficients, expression: Tensor, pose: Tensor, head_pose: HeadPose = "source"
+) -> FaceCoefficients:
+    """The source followed by generated expressions of the same person.
+
+    Args:
+        source: Of the photo, without batch dimensions.
+        expression: (S, 50) generated.
+        pose: (S, 6) generated.
+        head_pose: "source" keeps the photo's global rotation and takes the jaw only;
+            "generated" takes both.
+
+    Returns:
+        S + 1 anchors, with the source's shape and camera.
+    """
+    pose = torch.cat([source.pose[None], pose])
+    if head_pose == "source":
+        pose = torch.cat([source.global_rotation.expand(len(pose), -1), pose[:, 3:]], dim=1)
+    return FaceCoefficients(
+        source.shape.expand(len(pose), -1),
+        torch.cat([source.expression[None], expression]),
+        pose,
+        source.camera.expand(len(pose), -1),
+    )
+
+
+def anchor_frames(anchors: int, frames: int, hold: int = 0) -> list[int]:
+    """The frame at which each anchor is reached.
+
+    Args:
+        anchors: Number of anchors, the source among them.
+        frames: Number of frames.
+        hold: Frames for which every anchor but the first stays after it is reached.
+
+    Raises:
+        ValueError: If there are too few frames to show every anchor.
+    """
+    moving = frames - hold * (anchors - 1)
+    if moving < anchors:
+        needed = anchors + hold * (anchors - 1)
+        raise ValueError(
+            f"{frames} frames are too few for {anchors} anchors; give at least {needed}"
+        )
+    steps = np.linspace(0, moving - 1, anchors).round().astype(int)
+    return [int(step) + hold * max(index - 1, 0) for index, step in enumerate(steps)]
+
+
+def interpolate(
+    anchors: FaceCoefficients,
+    frames: int,
+    easing: Easing = "linear",
+    rotation: RotationPath = "linear",
+    hold: int = 0,
+) -> FaceCoefficients:
+    """Frames that move through anchors, each of which is met exactly.
+
+    Args:
+        anchors: At least two, in order.
+        frames: T.
+        easing: Eq. 16's steady motion, or "smooth" for one at rest at every anchor.
+        rotation: Eq. 16 on the axis-angle vectors, or "slerp" for the shortest rotation.
+        hold: As in `anchor_frames`.
+
+    Returns:
+        T frames, all with the first anchor's shape and camera.
+
+    Raises:
+        ValueError: If there are too few frames to show every anchor.
+    """
+    position = _positions(len(anchors), frames, easing, hold)
+    expression = _lerp(anchors.expression, position)
+    if rotation == "slerp":
+        pose = torch.cat([_slerp(part, position) for part in anchors.pose.split(3, dim=1)], dim=1)
+    else:
+        pose = _lerp(anchors.pose, position)
+    return FaceCoefficients(
+        anchors.shape[:1].expand(frames, -1),
+        expression,
+        pose,
+        anchors.camera[:1].expand(frames, -1),
+    )
+
+
+def _positions(anchors: int, frames: int, easing: Easing, hold: int) -> NDArray[np.float64]:
+    reached = anchor_frames(anchors, frames, hold)
+    left = [frame + (hold if index else 0) for index, frame in enumerate(reached)]
+    knots = np.stack([reached, left], axis=1).ravel()
+    position = np.interp(np.arange(frames), knots, np.repeat(np.arange(anchors), 2))
+    whole = np.floor(position)
+    part = position - whole
+    return whole + part**2 * (3 - 2 * part) if easing == "smooth" else position
+
+
+def _lerp(values: Tensor, position: NDArray[np.float64]) -> Tensor:
+    where = torch.from_numpy(position)
+    before = where.floor().long()
+    after = (before + 1).clamp(max=len(values) - 1)
+    delta = (1 - (where - before)).to(values)[:, None]
+    return delta * values[before] + (1 - delta) * values[after]
+
+
+def _slerp(axis_angle: Tensor, position: NDArray[np.float64]) -> Tensor:
+    rotations = Rotation.from_rotvec(axis_angle.double().cpu().numpy())
+    turned = Slerp(np.arange(len(axis_angle)), rotations)(position).as_rotvec()
+    exact = torch.from_numpy(position == np.round(position)).to(axis_angle.device)[:, None]
+    return torch.where(exact, _lerp(axis_angle, position), torch.from_numpy(turned).to(axis_angle))
