@@ -220,7 +220,8 @@ def _head() -> ArkitHead:
 def _record_take(out: Path, settings: Settings, take: Take) -> None:
     """Write one sequence; its truth comes last, as the sign that the sequence is complete."""
     person = sample_person(np.random.default_rng([settings.seed, take.subject]))
-    rng = np.random.default_rng([settings.seed, take.subject, take.number])
+    # From one on: NumPy takes a seed's trailing zeros for padding, so zero would be the person's.
+    rng = np.random.default_rng([settings.seed, take.subject, take.number + 1])
     faces = sample_sequence(
         take.emotion,
         person.style,

@@ -260,7 +260,7 @@ class ExpressionDataModule(LightningDataModule):
             self.rows = split_subjects(self.faces.subject, self.faces.emotion, self.seed)
             return {part: self._draw(self.rows[part], sizes[part]) for part in PARTS}
         samples = self._draw(torch.arange(len(self.faces.subject)), self.num_samples)
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(self.seed + 1)
         order = torch.randperm(self.num_samples, generator=generator)
         pieces = order.split([sizes[part] for part in PARTS])
         parts = {part: samples[piece] for part, piece in zip(PARTS, pieces, strict=True)}
