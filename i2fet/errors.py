@@ -36,5 +36,9 @@ class DatasetError(I2fetError):
     """A dataset folder that is missing, empty, or not in the expected layout."""
 
 
+class OptionError(I2fetError, ValueError):
+    """An option whose value cannot work."""
+
+
 class OutputError(I2fetError):
     """A file or folder that cannot be written."""

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from torch import Tensor
 
 from i2fet.coefficients import FaceCoefficients
+from i2fet.errors import OptionError
 
 Easing = Literal["linear", "smooth"]
 RotationPath = Literal["linear", "slerp"]
@@ -52,13 +53,14 @@ def anchor_frames(anchors: int, frames: int, hold: int = 0) -> list[int]:
         hold: Frames for which every anchor but the first stays after it is reached.
 
     Raises:
-        ValueError: If there are too few frames to show every anchor.
+        OptionError: If there are too few frames to show every anchor.
     """
     moving = frames - hold * (anchors - 1)
     if moving < anchors:
         needed = anchors + hold * (anchors - 1)
-        raise ValueError(
-            f"{frames} frames are too few for {anchors} anchors; give at least {needed}"
+        raise OptionError(
+            f"{frames} frames are too few for {anchors} expressions held for {hold}; "
+            f"give at least {needed}"
         )
     steps = np.linspace(0, moving - 1, anchors).round().astype(int)
     return [int(step) + hold * max(index - 1, 0) for index, step in enumerate(steps)]
@@ -84,7 +86,7 @@ def interpolate(
         T frames, all with the first anchor's shape and camera.
 
     Raises:
-        ValueError: If there are too few frames to show every anchor.
+        OptionError: If there are too few frames to show every anchor.
     """
     position = _positions(len(anchors), frames, easing, hold)
     expression = _lerp(anchors.expression, position)

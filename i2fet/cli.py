@@ -1,0 +1,184 @@
+"""The `i2fet` command. The only module that knows all packages."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from i2fet.errors import I2fetError
+
+LIGHTNING_COMMANDS = {
+    "fit": "train a model",
+    "validate": "evaluate a checkpoint on the validation part",
+    "test": "evaluate a checkpoint on the test part",
+    "predict": "generate with a checkpoint",
+}
+DEFAULT_CHECKPOINT = Path("outputs/demo/i2fet.ckpt")
+
+
+def lightning(args: Sequence[str]) -> None:
+    """Run one of Lightning's commands: any config of `experiments/`, any override."""
+    from lightning.pytorch.cli import LightningCLI
+
+    from datamodules import ExpressionDataModule
+    from i2fet.tasks import BaseTask
+
+    LightningCLI(
+        BaseTask,
+        ExpressionDataModule,
+        subclass_mode_model=True,
+        auto_configure_optimizers=False,
+        seed_everything_default=0,
+        parser_kwargs={"parser_mode": "yaml"},
+        args=list(args),
+    )
+
+
+def animate(arguments: argparse.Namespace) -> None:
+    """Turn a photo and a sentence into a clip."""
+    from i2fet.export import check_export
+    from i2fet.instructions import parse_instruction
+    from i2fet.pipeline import TransitionPipeline
+    from i2fet.rendering.video import check_video
+
+    check_video(arguments.output)
+    for path in arguments.export:
+        check_export(path)
+    parse_instruction(arguments.instruction)
+    pipeline = TransitionPipeline.from_checkpoint(arguments.checkpoint)
+    transition = pipeline(
+        arguments.photo,
+        arguments.instruction,
+        frames=arguments.frames,
+        through_neutral=arguments.through_neutral,
+        head_pose=arguments.head_pose,
+        easing=arguments.easing,
+        hold=arguments.hold,
+        seed=arguments.seed,
+    )
+    print(transition.summary())
+    transition.write_video(arguments.output, arguments.renderer, arguments.size, arguments.fps)
+    print(f"clip    {arguments.output}")
+    for path in arguments.export:
+        transition.export(path, arguments.renderer, arguments.size, arguments.fps)
+        print(f"export  {path}")
+
+
+def corpus(arguments: argparse.Namespace) -> None:
+    """Write a synthetic corpus."""
+    from datamodules.corpus import write_ckplus_corpus
+
+    write_ckplus_corpus(
+        arguments.out,
+        subjects=arguments.subjects,
+        seed=arguments.seed,
+        size=arguments.size,
+        pictures=arguments.pictures,
+    )
+    print(f"SYNTHETIC corpus in CK+'s layout: {arguments.out}")
+
+
+def add_animate(parser: argparse.ArgumentParser) -> None:
+    """The options of `animate`."""
+    parser.add_argument("photo", type=Path, help="a picture of a face")
+    parser.add_argument("instruction", help='such as "Turn this face from fear to happiness"')
+    parser.add_argument("-o", "--output", type=Path, required=True, help="an .mp4 or .gif")
+    parser.add_argument(
+        "--export",
+        type=Path,
+        action="append",
+        default=[],
+        help="also write: .glb (3D, animated), .csv (ARKit curves), .obj (last frame), "
+        ".png (contact sheet); may be repeated",
+    )
+    parser.add_argument("--renderer", choices=("portrait", "mesh"), default="portrait")
+    parser.add_argument("--frames", type=positive, default=60)
+    parser.add_argument("--fps", type=positive, default=30)
+    parser.add_argument("--size", type=positive, default=512, help="pixels")
+    parser.add_argument(
+        "--through-neutral", action="store_true", help="pass a neutral face between expressions"
+    )
+    parser.add_argument(
+        "--head-pose",
+        choices=("source", "generated"),
+        default="source",
+        help="keep the photo's head rotation, or take the model's",
+    )
+    parser.add_argument("--easing", choices=("linear", "smooth"), default="linear")
+    parser.add_argument(
+        "--hold", type=natural, default=0, help="frames for which each expression stays"
+    )
+    parser.add_argument("--seed", type=natural, default=0)
+    parser.add_argument("--checkpoint", type=Path, default=DEFAULT_CHECKPOINT)
+
+
+def add_corpus(parser: argparse.ArgumentParser) -> None:
+    """The options of `corpus`."""
+    parser.add_argument("layout", choices=("ckplus",))
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--subjects", type=positive, default=117)
+    parser.add_argument("--seed", type=natural, default=0)
+    parser.add_argument("--size", type=positive, default=256, help="pixels")
+    parser.add_argument(
+        "--no-pictures",
+        dest="pictures",
+        action="store_false",
+        help="only the true coefficients, which is all that training on them needs",
+    )
+
+
+COMMANDS: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {
+    "animate": (animate, add_animate),
+    "corpus": (corpus, add_corpus),
+}
+
+
+def natural(text: str, least: int = 0) -> int:
+    """Parse a whole number of at least `least`."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    return int(text)
+
+
+positive = partial(natural, least=1)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of everything but Lightning's own commands."""
+    parser = argparse.ArgumentParser(prog="i2fet", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (run, add_arguments) in COMMANDS.items():
+        command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        add_arguments(command)
+        command.set_defaults(run=run)
+    for name, text in LIGHTNING_COMMANDS.items():
+        commands.add_parser(name, help=text)
+    return parser
+
+
+def run(args: Sequence[str]) -> None:
+    """Run one command line; user errors are raised."""
+    if args and args[0] in LIGHTNING_COMMANDS:
+        lightning(args)
+        return
+    arguments = build_parser().parse_args(args)
+    arguments.run(arguments)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Returns:
+        0 done, 2 wrong use; anything unexpected is raised, which exits with 1.
+    """
+    try:
+        run(sys.argv[1:] if args is None else args)
+    except I2fetError as error:
+        print(f"i2fet: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0

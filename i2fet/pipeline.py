@@ -1,0 +1,296 @@
+"""The whole way: a photo and an instruction become a transition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from i2fet.coefficients import FaceCoefficients
+from i2fet.emotions import Emotion
+from i2fet.errors import InstructionError
+from i2fet.export import export
+from i2fet.heads import HeadModel, load_head
+from i2fet.instructions import canonical_instruction, parse_instruction
+from i2fet.perception import FaceEncoder, PerceivedFace, Photo, load_face_encoder, perceive
+from i2fet.rendering.mesh import render_shape
+from i2fet.rendering.portrait import PortraitRenderer
+from i2fet.rendering.video import contact_sheet, write_image, write_video
+from i2fet.tasks import I2FETTask
+from i2fet.text import TextEncoder, load_text_encoder
+from i2fet.transition import Easing, HeadPose, anchor_frames, interpolate, make_anchors
+
+Renderer = Literal["portrait", "mesh"]
+Image = NDArray[np.uint8]
+
+SHEET_ENDING = ".png"
+SHEET_TILE = 256
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A face that moves between the expressions of an instruction.
+
+    Attributes:
+        instruction: As given.
+        emotions: What was heard, in order.
+        face: The photo's face as it was read.
+        labels: Name of each anchor, the first being the photo's own expression.
+        anchors: (A,) coefficients of the anchors.
+        coefficients: (T,) of the frames; shape and camera are the photo's.
+        anchor_frames: Frame at which each anchor is reached.
+        head: The head they belong to.
+        model: One line about the model that generated the expressions.
+    """
+
+    instruction: str
+    emotions: tuple[Emotion, ...]
+    face: PerceivedFace
+    labels: tuple[str, ...]
+    anchors: FaceCoefficients
+    coefficients: FaceCoefficients
+    anchor_frames: tuple[int, ...]
+    head: HeadModel
+    model: str
+    portrait_renderer: PortraitRenderer
+
+    def render(self, renderer: Renderer = "portrait", size: int = 512) -> Image:
+        """(T, size, size, 3) pictures: the photo itself moved, or the shaded mesh."""
+        if renderer == "mesh":
+            return render_shape(self.head, self.coefficients, size)
+        portrait = self.portrait_renderer.prepare(
+            self.face.image, self.face.coefficients, self.face.landmarks, size
+        )
+        return self.portrait_renderer.render(portrait, self.coefficients)
+
+    def write_video(
+        self, path: str | Path, renderer: Renderer = "portrait", size: int = 512, fps: float = 30
+    ) -> None:
+        """Write an .mp4 or .gif, marked as synthetic.
+
+        Raises:
+            OutputError: If the file cannot be written or has another ending.
+        """
+        write_video(path, self.render(renderer, size), fps, self.description)
+
+    def export(
+        self, path: str | Path, renderer: Renderer = "portrait", size: int = 512, fps: float = 30
+    ) -> None:
+        """Write what the ending says: .glb, .csv (ARKit), .obj (last frame), .png (contact sheet).
+
+        Raises:
+            OutputError: If the file cannot be written or has another ending.
+        """
+        if Path(path).suffix.lower() == SHEET_ENDING:
+            write_image(path, self.contact_sheet(renderer), self.description)
+        else:
+            export(path, self.head, self.coefficients, fps)
+
+    def contact_sheet(self, renderer: Renderer = "portrait", between: int = 1) -> Image:
+        """One picture of the anchors, named, with `between` frames between any two."""
+        shares = np.linspace(0, 1, between + 1, endpoint=False)
+        ends = pairwise(self.anchor_frames)
+        frames = [round(a + share * (b - a)) for a, b in ends for share in shares]
+        frames.append(self.anchor_frames[-1])
+        names = dict(zip(self.anchor_frames, self.labels, strict=True))
+        few = Transition(**{**vars(self), "coefficients": self.coefficients[frames]})
+        captions = [names.get(frame, "") for frame in frames]
+        return contact_sheet(few.render(renderer, SHEET_TILE), captions, columns=len(frames))
+
+    @cached_property
+    def description(self) -> str:
+        """What metadata of generated pictures say."""
+        return f"synthetic expression by i2fet: {self.instruction}"
+
+    def summary(self) -> str:
+        """What was done, in words."""
+        number = f"{self.face.faces} faces, the largest taken" if self.face.faces > 1 else "1 face"
+        return "\n".join(
+            [
+                f"heard   {', then '.join(self.emotions)}",
+                f"photo   {number}; landmarks fit to {self.face.residual_percent:.2f} % of the "
+                "distance between the eyes",
+                f"path    {' -> '.join(self.labels)} in {len(self.coefficients)} frames",
+                f"model   {self.model}",
+            ]
+        )
+
+
+class TransitionPipeline:
+    """Photo and instruction to `Transition`; keeps its models loaded.
+
+    Args:
+        task: A trained model.
+        encoder: What reads photos; by default the landmark fit.
+    """
+
+    def __init__(self, task: I2FETTask, encoder: FaceEncoder | None = None) -> None:
+        self.task = task.eval()
+        self.known = tuple(Emotion(name) for name in task.provenance.emotions)
+        self.head = load_head(task.provenance.head)
+        self.encoder = encoder or load_face_encoder("landmarks", task.provenance.head)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> TransitionPipeline:
+        """Load a trained model.
+
+        Raises:
+            CheckpointError: If the file is missing, broken or of another kind.
+        """
+        return cls(I2FETTask.from_checkpoint(path))
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        return load_text_encoder(self.task.provenance.text)
+
+    @cached_property
+    def portrait_renderer(self) -> PortraitRenderer:
+        return PortraitRenderer(self.head)
+
+    def __call__(
+        self,
+        photo: Photo,
+        instruction: str,
+        frames: int = 60,
+        through_neutral: bool = False,
+        head_pose: HeadPose = "source",
+        easing: Easing = "linear",
+        hold: int = 0,
+        seed: int = 0,
+    ) -> Transition:
+        """Read a photo, generate the expressions, and move between them (eq. 16).
+
+        Args:
+            photo: A path, a picture array or a PIL image.
+            instruction: Which expressions to show, in which order.
+            frames: T, of the whole transition.
+            through_neutral: Whether to pass a neutral face between two expressions.
+            head_pose: Keep the photo's head rotation, or take the model's.
+            easing: Of the movement between two expressions.
+            hold: Frames for which each generated expression stays.
+            seed: Of the generated expressions.
+
+        Raises:
+            InstructionError: If no expression, or an unknown one, is named.
+            OptionError: If there are too few frames to show every expression.
+            PhotoError: If the photo cannot be read or shows no usable face.
+        """
+        emotions = self._listen(instruction)
+        face = perceive(photo, self.encoder)
+        generated = self.generate([instruction], seed=seed)[0, 0]
+        labels = tuple(map(str, emotions))
+        if through_neutral:
+            generated, labels = with_neutrals(generated, emotions)
+        source = face.coefficients[0]
+        anchors = make_anchors(source, generated.expression, generated.pose, head_pose)
+        return Transition(
+            instruction=instruction,
+            emotions=emotions,
+            face=face,
+            labels=("photo", *labels),
+            anchors=anchors,
+            coefficients=interpolate(anchors, frames, easing, hold=hold),
+            anchor_frames=tuple(anchor_frames(len(anchors), frames, hold)),
+            head=self.head,
+            model=self.task.card(),
+            portrait_renderer=self.portrait_renderer,
+        )
+
+    def generate(
+        self, instructions: Sequence[str], samples: int = 1, seed: int = 0
+    ) -> FaceCoefficients:
+        """Expressions for instructions, without a photo.
+
+        The model knows pairs of expressions, worded as in Table I: each instruction is read for the
+        expressions that it names, and longer ones chain pairs that share an expression. An
+        expression outside the model's label set can only be neutral: the head's own.
+
+        Args:
+            instructions: N sentences that name equally many expressions.
+            samples: S, drawn for each.
+            seed: Same seed, same faces.
+
+        Returns:
+            (N, S, steps) coefficients of mean-shaped heads.
+
+        Raises:
+            InstructionError: If a sentence names no expression or an unknown one, or the sentences
+                name different numbers.
+        """
+        emotions = [self._listen(instruction) for instruction in instructions]
+        if len({len(steps) for steps in emotions}) > 1:
+            raise InstructionError(
+                "the instructions name different numbers of expressions "
+                f"({', '.join(str(len(steps)) for steps in emotions)}); generate them apart"
+            )
+        generator = torch.Generator().manual_seed(seed)
+        return FaceCoefficients.stack([self._sample(s, samples, generator) for s in emotions])
+
+    def _listen(self, instruction: str) -> tuple[Emotion, ...]:
+        emotions = tuple(mention.emotion for mention in parse_instruction(instruction))
+        can_show = {*self.known, Emotion.NEUTRAL}
+        if unknown := [emotion for emotion in emotions if emotion not in can_show]:
+            raise InstructionError(
+                f"this model cannot show {unknown[0]}; it can show {', '.join(sorted(can_show))}"
+            )
+        return emotions
+
+    def _sample(
+        self, emotions: Sequence[Emotion], samples: int, generator: torch.Generator
+    ) -> FaceCoefficients:
+        """(samples, steps) coefficients."""
+        faces = FaceCoefficients.zeros(samples, len(emotions))
+        drawn: dict[tuple[Emotion, Emotion], tuple[Tensor, Tensor]] = {}
+        for step, emotion in enumerate(emotions):
+            if emotion not in self.known:
+                continue
+            pair, column = self._pair(emotions, step)
+            if pair not in drawn:
+                text = self.text_encoder.encode([canonical_instruction(*pair)])
+                drawn[pair] = self.task.generate(text.tokens, text.mask, samples, generator)
+            faces.expression[:, step] = drawn[pair][0][0, :, column]
+            faces.pose[:, step] = drawn[pair][1][0, :, column]
+        return faces
+
+    def _pair(self, emotions: Sequence[Emotion], step: int) -> tuple[tuple[Emotion, Emotion], int]:
+        """The pair that the model is asked for to get a step, and the step's place in it.
+
+        A step comes with the one before it, the first with the one after it; one that stands
+        alone comes with any other expression.
+        """
+        emotion = emotions[step]
+        before = emotions[step - 1] if step else None
+        if before in self.known:
+            return (before, emotion), 1
+        after = emotions[step + 1] if step + 1 < len(emotions) else None
+        if after in self.known:
+            return (emotion, after), 0
+        return (next(other for other in self.known if other is not emotion), emotion), 1
+
+
+def with_neutrals(
+    faces: FaceCoefficients, emotions: Sequence[Emotion]
+) -> tuple[FaceCoefficients, tuple[str, ...]]:
+    """Put the head's neutral face between any two expressions, and name the result.
+
+    Args:
+        faces: (steps,) generated.
+        emotions: What each shows.
+    """
+    parts: list[FaceCoefficients] = []
+    labels: list[str] = []
+    for step, emotion in enumerate(emotions):
+        if step and Emotion.NEUTRAL not in emotions[step - 1 : step + 1]:
+            parts.append(FaceCoefficients.zeros(1))
+            labels.append(str(Emotion.NEUTRAL))
+        parts.append(faces[step : step + 1])
+        labels.append(str(emotion))
+    return FaceCoefficients.cat(parts), tuple(labels)
