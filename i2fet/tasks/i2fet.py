@@ -49,7 +49,8 @@ class I2FETTask(BaseTask):
         reduction: Of the reconstruction error: "sum" over coefficients or their "mean".
         kl_factor: The factor before the bracket of eq. 11 and 12.
         pose_weight: Of eq. 12; 0 leaves the pose untrained (Table VI).
-        vertex_weight: Of eq. 14 in units of the training set's vertex spread; 0 leaves it out.
+        vertex_weight: Of eq. 14 in units of the training set's vertex spread, where 10 gives it
+            about the pose's part in the gradient; 0 leaves it out.
         optimizer: Parameters to optimiser.
         scheduler: Optimiser to a scheduler that steps once an epoch.
         provenance: Set by training, not by the user.
@@ -76,7 +77,7 @@ class I2FETTask(BaseTask):
         reduction: Reduction = "sum",
         kl_factor: float = 0.5,
         pose_weight: float = 1.0,
-        vertex_weight: float = 1.0,
+        vertex_weight: float = 10.0,
         optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=8e-4, fused=True),
         scheduler: LRSchedulerCallable | None = None,
         provenance: dict[str, Any] | None = None,
