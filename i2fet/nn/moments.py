@@ -24,7 +24,7 @@ class ClassMoments(Metric):
         super().__init__()
         states = {"count": (classes, 1), "total": (classes, size), "squares": (classes, size)}
         for name, shape in states.items():
-            self.add_state(name, torch.zeros(shape), dist_reduce_fx="sum", persistent=True)
+            self.add_state(name, torch.zeros(shape), dist_reduce_fx="sum")
 
     def update(self, vectors: Tensor, labels: Tensor) -> None:
         """Add (..., K) vectors of (...) class indices."""

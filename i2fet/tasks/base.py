@@ -30,8 +30,11 @@ class DataSource(Protocol):
         text_name: The text encoder of the token embeddings.
         text_width: Their width D.
         synthetic: Whether the people are invented.
+        description: One line for people.
         statistics: expression_mean, expression_std (50,), pose_mean, pose_std (6,) of the training
             part, in head units.
+        class_means: expression (E, 50) and pose (E, 6) of each label there; NaN for one that does
+            not occur.
         vertex_scale: `vertex_spread` of the training part, metres.
     """
 
@@ -41,8 +44,12 @@ class DataSource(Protocol):
     text_name: str
     text_width: int
     synthetic: bool
-    statistics: Mapping[str, Tensor]
-    vertex_scale: float
+    description: str
+    statistics: dict[str, Tensor]
+    class_means: dict[str, Tensor]
+
+    @property
+    def vertex_scale(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Provenance:
         text: Name of the text encoder.
         text_width: Width of its token embeddings.
         synthetic: Whether the model was trained on invented people.
-        vertex_scale: The training set's `vertex_spread`, metres.
+        description: The data in one line.
     """
 
     head: str
@@ -67,7 +74,7 @@ class Provenance:
     text: str
     text_width: int
     synthetic: bool
-    vertex_scale: float
+    description: str
 
     @classmethod
     def of(cls, data: DataSource) -> Provenance:
@@ -81,7 +88,7 @@ class Provenance:
             text=data.text_name,
             text_width=data.text_width,
             synthetic=data.synthetic,
-            vertex_scale=float(data.vertex_scale),
+            description=data.description,
         )
 
     @classmethod
@@ -162,6 +169,12 @@ class BaseTask(LightningModule, ABC):
         """Where the training data came from; known once the task is set up."""
         return Provenance.from_values(self.hparams["provenance"])
 
+    def card(self) -> str:
+        """What was trained on what, in one line."""
+        return (
+            f"{type(self).__name__.removesuffix('Task')} trained on {self.provenance.description}"
+        )
+
     @abstractmethod
     def configure_models(self) -> None:
         """Build the networks."""
@@ -174,8 +187,8 @@ class BaseTask(LightningModule, ABC):
     def configure_metrics(self) -> None:
         """Build the metrics."""
 
-    def adopt_statistics(self, statistics: Mapping[str, Tensor]) -> None:
-        """Take over the training set's statistics, before training starts; nothing by default."""
+    def adopt(self, data: DataSource) -> None:
+        """Take over the training set's statistics into buffers of a new model; none by default."""
 
     def setup(self, stage: str) -> None:
         """Learn from the data module, or check that it fits what the task has learnt."""
@@ -213,7 +226,7 @@ class BaseTask(LightningModule, ABC):
             return
         self.hparams["provenance"] = asdict(found)
         self._configure()
-        self.adopt_statistics(data.statistics)
+        self.adopt(data)
 
 
 def _shown(value: Any) -> str:

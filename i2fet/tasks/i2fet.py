@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -22,7 +21,7 @@ from i2fet.nn.losses import (
 )
 from i2fet.nn.moments import ClassMoments, nearest_class, relative_spread
 from i2fet.nn.scaler import CoefficientScaler
-from i2fet.tasks.base import BaseTask
+from i2fet.tasks.base import BaseTask, DataSource
 
 Batch = dict[str, Tensor]
 
@@ -59,7 +58,8 @@ class I2FETTask(BaseTask):
     model: I2fet
     scaler: CoefficientScaler
     vertex_loss: VertexLoss | None
-    class_means: ClassMoments
+    class_means: Tensor
+    vertex_scale: Tensor
     real_moments: ClassMoments
     generated_moments: ClassMoments
 
@@ -85,7 +85,7 @@ class I2FETTask(BaseTask):
         super().__init__(optimizer, scheduler, provenance)
 
     def configure_models(self) -> None:
-        """The network and the scaler of its coefficients."""
+        """The network, and what it keeps of the training set."""
         hparams = self.hparams
         self.model = I2fet(
             self.provenance.text_width,
@@ -99,6 +99,9 @@ class I2FETTask(BaseTask):
             exchange=hparams["exchange"],
         )
         self.scaler = CoefficientScaler()
+        labels = len(self.provenance.emotions)
+        self.register_buffer("class_means", torch.zeros(labels, FACE_PARAMETER_SIZE))
+        self.register_buffer("vertex_scale", torch.ones(()))
         self.noise_source = torch.Generator().manual_seed(torch.initial_seed())
 
     def configure_losses(self) -> None:
@@ -106,24 +109,25 @@ class I2FETTask(BaseTask):
         self.vertex_loss = None
         if self.hparams["vertex_weight"]:
             head = load_head(self.provenance.head)
-            self.vertex_loss = VertexLoss(head, self.provenance.vertex_scale)
+            self.vertex_loss = VertexLoss(head, float(self.vertex_scale))
 
     def configure_metrics(self) -> None:
-        """Moments per class of the training part, of real and of generated faces."""
+        """Moments per class of real and of generated faces."""
         size = len(self.provenance.emotions), FACE_PARAMETER_SIZE
-        self.class_means = ClassMoments(*size)
         self.real_moments = ClassMoments(*size)
         self.generated_moments = ClassMoments(*size)
 
-    def adopt_statistics(self, statistics: Mapping[str, Tensor]) -> None:
-        """Standardise by the training set, unless the scale is raw."""
+    def adopt(self, data: DataSource) -> None:
+        """Keep the training set's statistics, class means and vertex spread."""
         if self.hparams["scale"] == "standard":
-            self.scaler.adopt(statistics)
+            self.scaler.adopt(data.statistics)
+        self.class_means.copy_(self._faces(**data.class_means))
+        if self.hparams["vertex_weight"]:
+            self.vertex_scale.fill_(data.vertex_scale)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Eq. 15 for one batch."""
         terms = self._terms(batch, self.noise_source)
-        self.class_means.update(self._faces(batch["expression"], batch["pose"]), batch["emotion"])
         if batch_idx == 0:
             shares = gradient_shares(self._weighted(terms), self.model.parameters())
             self.log_dict({f"train/gradient_share_{k}": v for k, v in shares.items()})
@@ -239,7 +243,7 @@ class I2FETTask(BaseTask):
         return face_parameters(*self.scaler.standardize(expression, pose))
 
     def _log_accuracy(self, stage: str, suffix: str, faces: Tensor, emotion: Tensor) -> None:
-        right = nearest_class(faces, self.class_means.compute()[0]) == emotion
+        right = nearest_class(faces, self.class_means) == emotion
         values = {
             f"{stage}/acc1_nearest_mean{suffix}": right.float().mean(),
             f"{stage}/acc2_nearest_mean{suffix}": right.all(dim=1).float().mean(),

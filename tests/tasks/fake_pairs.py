@@ -21,6 +21,7 @@ class FakePairs(LightningDataModule):
         self.emotions: tuple[Emotion, ...] = CKPLUS_EMOTIONS[:emotions]
         self.head_name, self.encoder_name, self.text_name = "arkit", "truth", "fake"
         self.text_width, self.synthetic, self.vertex_scale = WIDTH, True, 0.01
+        self.description = "invented pairs"
         self.words = torch.randn(emotions, WIDTH, generator=generator)
         self.faces = torch.rand(emotions, 50, generator=generator) * 0.6
         self.batches = [self.make_batch(rows, generator) for _ in range(batches)]
@@ -32,6 +33,7 @@ class FakePairs(LightningDataModule):
             "pose_mean": pose.mean(dim=0),
             "pose_std": pose.std(dim=0),
         }
+        self.class_means = {"expression": self.faces, "pose": torch.zeros(emotions, 6)}
 
     def make_batch(self, rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         emotion = torch.randint(len(self.emotions), (rows, 2), generator=generator)

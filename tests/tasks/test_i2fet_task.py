@@ -143,6 +143,7 @@ def test_checkpoint_alone_generates_the_same(trained: Trained) -> None:
     assert loaded.provenance == task.provenance
     assert loaded.provenance.emotions == ("anger", "contempt", "disgust")
     assert loaded.provenance.text_width == WIDTH
+    assert loaded.card() == "I2FET trained on invented pairs"
     results = [
         model.generate(*sentences(), 2, torch.Generator().manual_seed(3))
         for model in (task, loaded)
