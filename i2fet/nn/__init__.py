@@ -1,9 +1,18 @@
 """Networks and losses, as plain modules."""
 
 from i2fet.nn.caft import Caft
+from i2fet.nn.generator import ExpressionGenerator
 from i2fet.nn.i2fet import I2fet
 from i2fet.nn.ifed import Ifed
 from i2fet.nn.losses import VertexLoss, vertex_spread
 from i2fet.nn.scaler import CoefficientScaler
 
-__all__ = ["Caft", "CoefficientScaler", "I2fet", "Ifed", "VertexLoss", "vertex_spread"]
+__all__ = [
+    "Caft",
+    "CoefficientScaler",
+    "ExpressionGenerator",
+    "I2fet",
+    "Ifed",
+    "VertexLoss",
+    "vertex_spread",
+]

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Protocol
 
 from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from typing_extensions import Self
 
+from i2fet.checkpoint import Provenance, reading_checkpoint
 from i2fet.emotions import Emotion
-from i2fet.errors import CheckpointError
 from i2fet.heads import load_head
 
 
@@ -52,70 +49,19 @@ class DataSource(Protocol):
     def vertex_scale(self) -> float: ...
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Where a model's training data came from, in plain values.
-
-    Attributes:
-        head: Name of the head of all coefficients.
-        expression_range: Lowest and highest expression coefficient of that head.
-        emotions: The label set.
-        encoder: What read the coefficients from pictures.
-        text: Name of the text encoder.
-        text_width: Width of its token embeddings.
-        synthetic: Whether the model was trained on invented people.
-        description: The data in one line.
-    """
-
-    head: str
-    expression_range: tuple[float, float]
-    emotions: tuple[str, ...]
-    encoder: str
-    text: str
-    text_width: int
-    synthetic: bool
-    description: str
-
-    @classmethod
-    def of(cls, data: DataSource) -> Provenance:
-        """Describe a data module that is set up."""
-        low, high = load_head(data.head_name).expression_range
-        return cls(
-            head=data.head_name,
-            expression_range=(float(low), float(high)),
-            emotions=tuple(str(emotion) for emotion in data.emotions),
-            encoder=data.encoder_name,
-            text=data.text_name,
-            text_width=data.text_width,
-            synthetic=data.synthetic,
-            description=data.description,
-        )
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> Provenance:
-        """From a checkpoint's or a configuration file's plain values."""
-        tuples = {key: tuple(values[key]) for key in ("expression_range", "emotions")}
-        return cls(**{**values, **tuples})
-
-    def check(self, other: Provenance) -> None:
-        """Compare a trained model's provenance with that of data it meets.
-
-        Warns when another encoder or text model produced the data.
-
-        Raises:
-            CheckpointError: If the head, the label set or the text width differs.
-        """
-        for part in ("head", "emotions", "text_width"):
-            mine, theirs = getattr(self, part), getattr(other, part)
-            if mine != theirs:
-                raise CheckpointError(
-                    f"the model was trained for {part} {_shown(mine)} but the data has "
-                    f"{_shown(theirs)}; use a model and data that agree"
-                )
-        for part in ("encoder", "text"):
-            mine, theirs = getattr(self, part), getattr(other, part)
-            if mine != theirs:
-                rank_zero_warn(f"the model was trained with {part} {mine} and now meets {theirs}")
+def provenance_of(data: DataSource) -> Provenance:
+    """Describe a data module that is set up."""
+    low, high = load_head(data.head_name).expression_range
+    return Provenance(
+        head=data.head_name,
+        expression_range=(float(low), float(high)),
+        emotions=tuple(str(emotion) for emotion in data.emotions),
+        encoder=data.encoder_name,
+        text=data.text_name,
+        text_width=data.text_width,
+        synthetic=data.synthetic,
+        description=data.description,
+    )
 
 
 class BaseTask(LightningModule, ABC):
@@ -152,28 +98,14 @@ class BaseTask(LightningModule, ABC):
         Raises:
             CheckpointError: If the file is missing, broken or of another kind of task.
         """
-        try:
+        with reading_checkpoint(path, cls.__name__):
             task = cls.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-        except OSError as error:
-            raise CheckpointError(
-                f"the checkpoint {path} cannot be read ({error.strerror}); train or download one"
-            ) from error
-        except (UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{path} is broken or not a checkpoint of {cls.__name__}; give another one"
-            ) from error
         return task.eval()
 
     @property
     def provenance(self) -> Provenance:
         """Where the training data came from; known once the task is set up."""
         return Provenance.from_values(self.hparams["provenance"])
-
-    def card(self) -> str:
-        """What was trained on what, in one line."""
-        return (
-            f"{type(self).__name__.removesuffix('Task')} trained on {self.provenance.description}"
-        )
 
     @abstractmethod
     def configure_models(self) -> None:
@@ -220,14 +152,10 @@ class BaseTask(LightningModule, ABC):
         self.configure_metrics()
 
     def _meet(self, data: DataSource) -> None:
-        found = Provenance.of(data)
+        found = provenance_of(data)
         if self.hparams["provenance"] is not None:
             self.provenance.check(found)
             return
         self.hparams["provenance"] = asdict(found)
         self._configure()
         self.adopt(data)
-
-
-def _shown(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else repr(value)

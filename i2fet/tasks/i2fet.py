@@ -11,7 +11,8 @@ from torch import Tensor
 from i2fet.coefficients import FACE_PARAMETER_SIZE
 from i2fet.heads import load_head
 from i2fet.nn.caft import Exchange
-from i2fet.nn.i2fet import I2fet, face_parameters
+from i2fet.nn.generator import ExpressionGenerator
+from i2fet.nn.i2fet import face_parameters
 from i2fet.nn.losses import (
     Reduction,
     VertexLoss,
@@ -20,7 +21,6 @@ from i2fet.nn.losses import (
     reconstruction_error,
 )
 from i2fet.nn.moments import ClassMoments, nearest_class, relative_spread
-from i2fet.nn.scaler import CoefficientScaler
 from i2fet.tasks.base import BaseTask, DataSource
 
 Batch = dict[str, Tensor]
@@ -55,8 +55,7 @@ class I2FETTask(BaseTask):
         provenance: Set by training, not by the user.
     """
 
-    model: I2fet
-    scaler: CoefficientScaler
+    generator: ExpressionGenerator
     vertex_loss: VertexLoss | None
     class_means: Tensor
     vertex_scale: Tensor
@@ -85,20 +84,8 @@ class I2FETTask(BaseTask):
         super().__init__(optimizer, scheduler, provenance)
 
     def configure_models(self) -> None:
-        """The network, and what it keeps of the training set."""
-        hparams = self.hparams
-        self.model = I2fet(
-            self.provenance.text_width,
-            hparams["latent"],
-            hparams["hidden"],
-            hparams["use_ifed"],
-            hparams["share_ifed"],
-            layers=hparams["caft_layers"],
-            face_encoders=hparams["face_encoders"],
-            text_encoders=hparams["text_encoders"],
-            exchange=hparams["exchange"],
-        )
-        self.scaler = CoefficientScaler()
+        """The generator, and what else is kept of the training set."""
+        self.generator = ExpressionGenerator(self.hparams)
         labels = len(self.provenance.emotions)
         self.register_buffer("class_means", torch.zeros(labels, FACE_PARAMETER_SIZE))
         self.register_buffer("vertex_scale", torch.ones(()))
@@ -120,7 +107,7 @@ class I2FETTask(BaseTask):
     def adopt(self, data: DataSource) -> None:
         """Keep the training set's statistics, class means and vertex spread."""
         if self.hparams["scale"] == "standard":
-            self.scaler.adopt(data.statistics)
+            self.generator.scaler.adopt(data.statistics)
         self.class_means.copy_(self._faces(**data.class_means))
         if self.hparams["vertex_weight"]:
             self.vertex_scale.fill_(data.vertex_scale)
@@ -129,7 +116,7 @@ class I2FETTask(BaseTask):
         """Eq. 15 for one batch."""
         terms = self._terms(batch, self.noise_source)
         if batch_idx == 0:
-            shares = gradient_shares(self._weighted(terms), self.model.parameters())
+            shares = gradient_shares(self._weighted(terms), self.generator.parameters())
             self.log_dict({f"train/gradient_share_{k}": v for k, v in shares.items()})
         return self._log_terms("train", terms, len(batch["emotion"]))
 
@@ -143,8 +130,7 @@ class I2FETTask(BaseTask):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
         """One generated pair, expression (B, 2, 50) and pose (B, 2, 6), for each row."""
-        generator = torch.Generator().manual_seed(batch_idx)
-        expression, pose = self._generate(*_text(batch), generator)
+        expression, pose = self._generate(batch, batch_idx)
         return {"expression": expression, "pose": pose}
 
     def on_validation_epoch_end(self) -> None:
@@ -155,24 +141,15 @@ class I2FETTask(BaseTask):
         """Log the diversity."""
         self._log_diversity("test")
 
-    @torch.no_grad()
     def generate(
         self, tokens: Tensor, mask: Tensor, samples: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Pairs of expressions for instructions, from latents of the prior.
+        """As `ExpressionGenerator.generate`."""
+        return self.generator.generate(tokens, mask, samples, generator)
 
-        Args:
-            tokens: (N, T, D) token embeddings of N instructions.
-            mask: (N, T) bool, true where there is a token.
-            samples: S, per instruction.
-            generator: On the CPU, so that a seed means the same on every device.
-
-        Returns:
-            Expression (N, S, 2, 50), clamped to the head's range, and pose (N, S, 2, 6).
-        """
-        instruction = torch.arange(len(tokens), device=self.device).repeat_interleave(samples)
-        expression, pose = self._generate(tokens, mask, instruction, generator)
-        return expression.unflatten(0, (-1, samples)), pose.unflatten(0, (-1, samples))
+    def card(self) -> str:
+        """What was trained on what, in one line."""
+        return self.generator.card()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the noise's state, so that a resumed run equals an uninterrupted one."""
@@ -183,22 +160,17 @@ class I2FETTask(BaseTask):
         super().on_load_checkpoint(checkpoint)
         self.noise_source.set_state(checkpoint["noise"])
 
-    def _noise(self, generator: torch.Generator, rows: int) -> Tensor:
-        return torch.randn(2, rows, 2, self.model.latent, generator=generator).to(self.device)
+    def _generate(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+        rows = len(batch["instruction"])
+        noise = self.generator.noise(rows, torch.Generator().manual_seed(seed))
+        expression, pose = self.generator(*_text(batch), noise)
+        return expression, pose
 
-    def _generate(
-        self, tokens: Tensor, mask: Tensor, instruction: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        noise = self._noise(generator, len(instruction))
-        generated = self.model.generate(tokens, mask, instruction, noise)
-        expression, pose = self.scaler.restore(*generated)
-        return expression.clamp(*self.provenance.expression_range), pose
-
-    def _terms(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def _terms(self, batch: Batch, noise_source: torch.Generator) -> dict[str, Tensor]:
         real = batch["expression"], batch["pose"]
-        target = self.scaler.standardize(*real)
-        noise = self._noise(generator, len(target[0]))
-        output = self.model(*target, *_text(batch), noise)
+        target = self.generator.scaler.standardize(*real)
+        noise = self.generator.noise(len(target[0]), noise_source)
+        output = self.generator.model(*target, *_text(batch), noise)
         reduction = self.hparams["reduction"]
         terms = {
             "expression": reconstruction_error(target[0], output.expression, reduction),
@@ -207,7 +179,7 @@ class I2FETTask(BaseTask):
             "kl_pose": kl_divergence(output.pose_posterior),
         }
         if self.vertex_loss is not None:
-            restored = self.scaler.restore(output.expression, output.pose)
+            restored = self.generator.scaler.restore(output.expression, output.pose)
             terms["vertices"] = self.vertex_loss(batch["shape"], real, restored)
         return terms
 
@@ -229,18 +201,18 @@ class I2FETTask(BaseTask):
         return loss
 
     def _evaluate(self, stage: str, batch: Batch, batch_idx: int) -> None:
-        generator = torch.Generator().manual_seed(batch_idx)
         emotion = batch["emotion"]
-        self._log_terms(stage, self._terms(batch, generator), len(emotion))
+        terms = self._terms(batch, torch.Generator().manual_seed(batch_idx))
+        self._log_terms(stage, terms, len(emotion))
         real = self._faces(batch["expression"], batch["pose"])
-        generated = self._faces(*self._generate(*_text(batch), generator))
+        generated = self._faces(*self._generate(batch, batch_idx))
         self.real_moments.update(real, emotion)
         self.generated_moments.update(generated, emotion)
         self._log_accuracy(stage, "", generated, emotion)
         self._log_accuracy(stage, "_real", real, emotion)
 
     def _faces(self, expression: Tensor, pose: Tensor) -> Tensor:
-        return face_parameters(*self.scaler.standardize(expression, pose))
+        return face_parameters(*self.generator.scaler.standardize(expression, pose))
 
     def _log_accuracy(self, stage: str, suffix: str, faces: Tensor, emotion: Tensor) -> None:
         right = nearest_class(faces, self.class_means) == emotion

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from lightning.pytorch.cli import LightningCLI
 
 from i2fet.errors import CheckpointError
 from i2fet.heads import load_head
+from i2fet.nn import ExpressionGenerator
 from i2fet.tasks import BaseTask, I2FETTask
 
 Trained = tuple[I2FETTask, Trainer, Path]
@@ -83,8 +86,8 @@ def test_without_pose_loss_the_pose_learns_nothing(tmp_path: Path) -> None:
     seed_everything(1, verbose=False)
     fresh = I2FETTask(**SMALL | {"pose_weight": 0.0})
     make_trainer(tmp_path, 0).fit(fresh, datamodule=FakePairs())
-    decoder = task.model.pose_vae.decoder.state_dict()
-    for name, value in fresh.model.pose_vae.decoder.state_dict().items():
+    decoder = task.generator.model.pose_vae.decoder.state_dict()
+    for name, value in fresh.generator.model.pose_vae.decoder.state_dict().items():
         assert torch.equal(decoder[name], value)
 
 
@@ -112,7 +115,7 @@ def test_every_option_trains_and_reloads(tmp_path: Path, options: dict[str, Any]
     again = I2FETTask.from_checkpoint(tmp_path / "a.ckpt")
     for name, value in again.state_dict().items():
         assert torch.equal(value, task.state_dict()[name])
-    standardised = not torch.equal(again.scaler.expression_std, torch.ones(50))
+    standardised = not torch.equal(again.generator.scaler.expression_std, torch.ones(50))
     assert standardised is (options.get("scale") != "raw")
 
 
@@ -149,6 +152,22 @@ def test_checkpoint_alone_generates_the_same(trained: Trained) -> None:
         for model in (task, loaded)
     ]
     torch.testing.assert_close(*results)
+
+
+def test_generator_needs_neither_lightning_nor_the_task(trained: Trained) -> None:
+    script = (
+        "import sys, torch; from i2fet.nn.generator import ExpressionGenerator; "
+        "model = ExpressionGenerator.from_checkpoint(sys.argv[1]); "
+        "tokens, mask = torch.ones(1, 3, 16), torch.ones(1, 3, dtype=torch.bool); "
+        "expression, _ = model.generate(tokens, mask, 2, torch.Generator().manual_seed(5)); "
+        "print('lightning' in sys.modules, model.card(), round(expression.sum().item(), 3))"
+    )
+    command = [sys.executable, "-c", script, str(trained[2])]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    tokens, mask = torch.ones(1, 3, WIDTH), torch.ones(1, 3, dtype=torch.bool)
+    expression, _ = trained[0].generate(tokens, mask, 2, torch.Generator().manual_seed(5))
+    assert printed[:-1] == ["False", *trained[0].card().split()]
+    assert float(printed[-1]) == pytest.approx(expression.sum().item(), abs=0.01)
 
 
 def test_checkpoint_holds_plain_values_only(trained: Trained) -> None:
@@ -230,15 +249,17 @@ def test_bad_checkpoints_are_one_sentence(trained: Trained, tmp_path: Path) -> N
     garbage = tmp_path / "garbage.ckpt"
     garbage.write_text("not a checkpoint", encoding="utf-8")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    cases: list[tuple[type[BaseTask], Path, str]] = [
+    cases: list[tuple[type[I2FETTask | ExpressionGenerator], Path, str]] = [
+        (ExpressionGenerator, tmp_path / "no.ckpt", "cannot be read"),
+        (ExpressionGenerator, garbage, "broken or not a checkpoint of I2FETTask"),
         (I2FETTask, tmp_path / "no.ckpt", "cannot be read"),
         (I2FETTask, garbage, "broken or not a checkpoint of I2FETTask"),
         (I2FETTask, tmp_path / "other.ckpt", "broken or not a checkpoint of I2FETTask"),
         (OtherTask, trained[2], "not a checkpoint of OtherTask"),
     ]
-    for task, path, message in cases:
+    for kind, path, message in cases:
         with pytest.raises(CheckpointError, match=message):
-            task.from_checkpoint(path)
+            kind.from_checkpoint(path)
 
 
 def test_command_line_overrides_and_its_checkpoint_reloads(tmp_path: Path) -> None:
