@@ -19,11 +19,15 @@ LIGHTNING_COMMANDS = {
 DEFAULT_CHECKPOINT = Path("outputs/demo/i2fet.ckpt")
 
 
-def lightning(args: Sequence[str]) -> None:
-    """Run one of Lightning's commands: any config of `experiments/`, any override."""
+def lightning(args: Sequence[str] | None) -> None:
+    """Run one of Lightning's commands: any config of `experiments/`, any override.
+
+    Args:
+        args: None for those of the command line.
+    """
     from lightning.pytorch.cli import LightningCLI
 
-    from datamodules import ExpressionDataModule
+    from datamodules.expression import ExpressionDataModule
     from i2fet.tasks import BaseTask
 
     LightningCLI(
@@ -32,8 +36,7 @@ def lightning(args: Sequence[str]) -> None:
         subclass_mode_model=True,
         auto_configure_optimizers=False,
         seed_everything_default=0,
-        parser_kwargs={"parser_mode": "yaml"},
-        args=list(args),
+        args=args and list(args),
     )
 
 
@@ -159,9 +162,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str] | None) -> None:
     """Run one command line; user errors are raised."""
-    if args and args[0] in LIGHTNING_COMMANDS:
+    command = (sys.argv[1:] if args is None else args)[:1]
+    if command and command[0] in LIGHTNING_COMMANDS:
         lightning(args)
         return
     arguments = build_parser().parse_args(args)
@@ -175,7 +179,7 @@ def main(args: Sequence[str] | None = None) -> int:
         0 done, 2 wrong use; anything unexpected is raised, which exits with 1.
     """
     try:
-        run(sys.argv[1:] if args is None else args)
+        run(args)
     except I2fetError as error:
         print(f"i2fet: {error}", file=sys.stderr)
         return 2
