@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from i2fet.errors import I2fetError
 
@@ -149,9 +150,17 @@ def natural(text: str, least: int = 0) -> int:
 positive = partial(natural, least=1)
 
 
+class Parser(argparse.ArgumentParser):
+    """Answers wrong use in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of everything but Lightning's own commands."""
-    parser = argparse.ArgumentParser(prog="i2fet", description=__doc__)
+    parser = Parser(prog="i2fet", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (run, add_arguments) in COMMANDS.items():
         command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)

@@ -20,11 +20,11 @@ from i2fet.errors import InstructionError
 from i2fet.export import export
 from i2fet.heads import HeadModel, load_head
 from i2fet.instructions import canonical_instruction, parse_instruction
+from i2fet.nn import ExpressionGenerator
 from i2fet.perception import FaceEncoder, PerceivedFace, Photo, load_face_encoder, perceive
 from i2fet.rendering.mesh import render_shape
 from i2fet.rendering.portrait import PortraitRenderer
 from i2fet.rendering.video import contact_sheet, write_image, write_video
-from i2fet.tasks import I2FETTask
 from i2fet.text import TextEncoder, load_text_encoder
 from i2fet.transition import Easing, HeadPose, anchor_frames, interpolate, make_anchors
 
@@ -128,15 +128,15 @@ class TransitionPipeline:
     """Photo and instruction to `Transition`; keeps its models loaded.
 
     Args:
-        task: A trained model.
+        generator: A trained model.
         encoder: What reads photos; by default the landmark fit.
     """
 
-    def __init__(self, task: I2FETTask, encoder: FaceEncoder | None = None) -> None:
-        self.task = task.eval()
-        self.known = tuple(Emotion(name) for name in task.provenance.emotions)
-        self.head = load_head(task.provenance.head)
-        self.encoder = encoder or load_face_encoder("landmarks", task.provenance.head)
+    def __init__(self, generator: ExpressionGenerator, encoder: FaceEncoder | None = None) -> None:
+        self.generator = generator
+        self.known = tuple(Emotion(name) for name in generator.provenance.emotions)
+        self.head = load_head(generator.provenance.head)
+        self.encoder = encoder or load_face_encoder("landmarks", generator.provenance.head)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> TransitionPipeline:
@@ -145,11 +145,11 @@ class TransitionPipeline:
         Raises:
             CheckpointError: If the file is missing, broken or of another kind.
         """
-        return cls(I2FETTask.from_checkpoint(path))
+        return cls(ExpressionGenerator.from_checkpoint(path))
 
     @cached_property
     def text_encoder(self) -> TextEncoder:
-        return load_text_encoder(self.task.provenance.text)
+        return load_text_encoder(self.generator.provenance.text)
 
     @cached_property
     def portrait_renderer(self) -> PortraitRenderer:
@@ -200,7 +200,7 @@ class TransitionPipeline:
             coefficients=interpolate(anchors, frames, easing, hold=hold),
             anchor_frames=tuple(anchor_frames(len(anchors), frames, hold)),
             head=self.head,
-            model=self.task.card(),
+            model=self.generator.card(),
             portrait_renderer=self.portrait_renderer,
         )
 
@@ -231,8 +231,8 @@ class TransitionPipeline:
                 "the instructions name different numbers of expressions "
                 f"({', '.join(str(len(steps)) for steps in emotions)}); generate them apart"
             )
-        generator = torch.Generator().manual_seed(seed)
-        return FaceCoefficients.stack([self._sample(s, samples, generator) for s in emotions])
+        noise = torch.Generator().manual_seed(seed)
+        return FaceCoefficients.stack([self._sample(s, samples, noise) for s in emotions])
 
     def _listen(self, instruction: str) -> tuple[Emotion, ...]:
         emotions = tuple(mention.emotion for mention in parse_instruction(instruction))
@@ -244,7 +244,7 @@ class TransitionPipeline:
         return emotions
 
     def _sample(
-        self, emotions: Sequence[Emotion], samples: int, generator: torch.Generator
+        self, emotions: Sequence[Emotion], samples: int, noise: torch.Generator
     ) -> FaceCoefficients:
         """(samples, steps) coefficients."""
         faces = FaceCoefficients.zeros(samples, len(emotions))
@@ -255,7 +255,7 @@ class TransitionPipeline:
             pair, column = self._pair(emotions, step)
             if pair not in drawn:
                 text = self.text_encoder.encode([canonical_instruction(*pair)])
-                drawn[pair] = self.task.generate(text.tokens, text.mask, samples, generator)
+                drawn[pair] = self.generator.generate(text.tokens, text.mask, samples, noise)
             faces.expression[:, step] = drawn[pair][0][0, :, column]
             faces.pose[:, step] = drawn[pair][1][0, :, column]
         return faces

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from i2fet.coefficients import SHAPE_SIZE
 from i2fet.heads.base import JAW, HeadModel
@@ -25,8 +26,8 @@ def reconstruction_error(target: Tensor, output: Tensor, reduction: Reduction) -
     "sum" adds over rows and coefficients and averages over the batch, which with a KL factor of
     0.5 is the evidence bound of a decoder with variance 1/2; "mean" is the plain MSE.
     """
-    squared = (target - output).square()
-    return squared.sum() / len(squared) if reduction == "sum" else squared.mean()
+    error = F.mse_loss(output, target, reduction=reduction)
+    return error / len(target) if reduction == "sum" else error
 
 
 def kl_divergence(posterior: Posterior) -> Tensor:
