@@ -42,7 +42,9 @@ def reference() -> tuple[BertModel, PreTrainedTokenizerFast]:
     )
 
 
-def test_tokens_equal_those_of_transformers(encoder, reference) -> None:
+def test_tokens_equal_those_of_transformers(
+    encoder: MiniLMTextEncoder, reference: tuple[BertModel, PreTrainedTokenizerFast]
+) -> None:
     model, tokenizer = reference
     inputs = tokenizer(SENTENCES, padding="max_length", max_length=77, return_tensors="pt")
     with torch.no_grad():
@@ -52,7 +54,7 @@ def test_tokens_equal_those_of_transformers(encoder, reference) -> None:
     torch.testing.assert_close(result.tokens[result.mask], expected[result.mask])
 
 
-def test_shapes_and_padding(encoder) -> None:
+def test_shapes_and_padding(encoder: MiniLMTextEncoder) -> None:
     result = encoder.encode(SENTENCES)
     assert result.tokens.shape == (3, MAX_TOKENS, encoder.width)
     assert result.tokens.dtype == torch.float32
@@ -60,20 +62,22 @@ def test_shapes_and_padding(encoder) -> None:
     assert result.mask.sum(dim=1).tolist()[1] == 4
 
 
-def test_a_sentence_does_not_depend_on_its_batch(encoder, monkeypatch) -> None:
+def test_a_sentence_does_not_depend_on_its_batch(
+    encoder: MiniLMTextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     together = encoder.encode(SENTENCES)
     monkeypatch.setattr(minilm, "BATCH", 1)
     torch.testing.assert_close(encoder.encode(SENTENCES).tokens, together.tokens)
 
 
-def test_meaning_survives(encoder) -> None:
+def test_meaning_survives(encoder: MiniLMTextEncoder) -> None:
     result = encoder.encode(["furious", "anger", "happiness"])
     pooled = result.tokens.sum(dim=1) / result.mask.sum(dim=1, keepdim=True)
     similarity = torch.cosine_similarity(pooled[:1], pooled[1:])
     assert similarity[0] > similarity[1] + 0.2
 
 
-def test_too_long_a_sentence_is_refused(encoder) -> None:
+def test_too_long_a_sentence_is_refused(encoder: MiniLMTextEncoder) -> None:
     assert encoder.encode(["happy " * 75]).mask.all()
     with pytest.raises(InstructionError, match="78 tokens"):
         encoder.encode(["happy " * 76])
@@ -93,14 +97,14 @@ def test_wrong_file_is_refused(tmp_path: Path) -> None:
         MiniLMTextEncoder(tmp_path).encode(["happy"])
 
 
-def test_local_folder_serves_as_well(tmp_path: Path, encoder) -> None:
+def test_local_folder_serves_as_well(tmp_path: Path, encoder: MiniLMTextEncoder) -> None:
     for name in minilm.SHA256:
         shutil.copy(minilm.wheel_folder() / name, tmp_path)
     local = load_text_encoder("minilm", tmp_path)
     assert torch.equal(local.encode(["calm"]).tokens, encoder.encode(["calm"]).tokens)
 
 
-def test_missing_wheel_names_the_way_out(monkeypatch) -> None:
+def test_missing_wheel_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "WHEEL", "no_such_wheel")
     with pytest.raises(AssetError, match="pip install"):
         minilm.wheel_folder()
