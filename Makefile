@@ -8,6 +8,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 I2FET := $(BIN)/i2fet
 DEMO := outputs/demo
+export GOMP_SPINCOUNT ?= 3000
 INSTRUCTION ?= Turn this face from surprise to anger.
 # A folder in CK+'s layout; without one the synthetic twin is written and used.
 CKPLUS ?= data/ckplus-synthetic
