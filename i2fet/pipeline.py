@@ -22,7 +22,7 @@ from i2fet.heads import HeadModel, load_head
 from i2fet.instructions import canonical_instruction, parse_instruction
 from i2fet.nn import ExpressionGenerator
 from i2fet.perception import FaceEncoder, PerceivedFace, Photo, load_face_encoder, perceive
-from i2fet.rendering.mesh import render_shape
+from i2fet.rendering.mesh import fit_camera, render_shape
 from i2fet.rendering.portrait import PortraitRenderer
 from i2fet.rendering.video import contact_sheet, write_image, write_video
 from i2fet.text import TextEncoder, load_text_encoder
@@ -65,7 +65,8 @@ class Transition:
     def render(self, renderer: Renderer = "portrait", size: int = 512) -> Image:
         """(T, size, size, 3) pictures: the photo itself moved, or the shaded mesh."""
         if renderer == "mesh":
-            return render_shape(self.head, self.coefficients, size)
+            camera = fit_camera(self.head.vertices(self.anchors))[:1]
+            return render_shape(self.head, self.coefficients, size, camera)
         portrait = self.portrait_renderer.prepare(
             self.face.image, self.face.coefficients, self.face.landmarks, size
         )
