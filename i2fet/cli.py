@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from i2fet.errors import I2fetError
+from i2fet.files import check_output
 
 LIGHTNING_COMMANDS = {
     "fit": "train a model",
@@ -20,6 +23,11 @@ LIGHTNING_COMMANDS = {
 }
 # OpenMP threads that spin long for each other stall on busy cores: five times as long a step.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+IRRELEVANT_WARNINGS = (
+    "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning's own use of torch
+    ".*does not have many workers",  # tables in memory need none
+    "Checkpoint directory .* exists and is not empty",
+)
 DEFAULT_CHECKPOINT = Path("outputs/demo/i2fet.ckpt")
 
 
@@ -34,27 +42,28 @@ def lightning(args: Sequence[str] | None) -> None:
     from datamodules.expression import ExpressionDataModule
     from i2fet.tasks import BaseTask
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hardware lists and adverts
+    for message in IRRELEVANT_WARNINGS:
+        warnings.filterwarnings("ignore", message)
     LightningCLI(
         BaseTask,
         ExpressionDataModule,
         subclass_mode_model=True,
         auto_configure_optimizers=False,
         seed_everything_default=0,
+        save_config_kwargs={"overwrite": True},
         args=args and list(args),
     )
 
 
 def animate(arguments: argparse.Namespace) -> None:
     """Turn a photo and a sentence into a clip."""
-    from i2fet.export import check_export
-    from i2fet.instructions import parse_instruction
-    from i2fet.pipeline import TransitionPipeline
-    from i2fet.rendering.video import check_video
+    from i2fet.pipeline import EXPORT_ENDINGS, TransitionPipeline
+    from i2fet.rendering.video import CLIP_WRITERS
 
-    check_video(arguments.output)
+    check_output(arguments.output, CLIP_WRITERS)
     for path in arguments.export:
-        check_export(path)
-    parse_instruction(arguments.instruction)
+        check_output(path, EXPORT_ENDINGS)
     pipeline = TransitionPipeline.from_checkpoint(arguments.checkpoint)
     transition = pipeline(
         arguments.photo,
@@ -66,6 +75,8 @@ def animate(arguments: argparse.Namespace) -> None:
         hold=arguments.hold,
         seed=arguments.seed,
     )
+    for path in (arguments.output, *arguments.export):
+        path.parent.mkdir(parents=True, exist_ok=True)
     print(transition.summary())
     transition.write_video(arguments.output, arguments.renderer, arguments.size, arguments.fps)
     print(f"clip    {arguments.output}")

@@ -32,6 +32,20 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def check_output(path: Path, endings: Collection[str]) -> None:
+    """Find out early whether a file could be written; its folder may still have to be made.
+
+    Raises:
+        OutputError: The ending is not supported, or the file or its folder cannot be written.
+    """
+    check_ending(path, endings)
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; choose another path")
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write {path}: {folder} is no writable folder; choose another")
+
+
 def check_ending(path: Path, endings: Collection[str]) -> str:
     """The ending of `path` in lower case, such as ".mp4".
 

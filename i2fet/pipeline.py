@@ -17,7 +17,7 @@ from torch import Tensor
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
 from i2fet.errors import InstructionError
-from i2fet.export import export
+from i2fet.export import EXPORTERS, export
 from i2fet.heads import HeadModel, load_head
 from i2fet.instructions import canonical_instruction, parse_instruction
 from i2fet.nn import ExpressionGenerator
@@ -32,6 +32,7 @@ Renderer = Literal["portrait", "mesh"]
 Image = NDArray[np.uint8]
 
 SHEET_ENDING = ".png"
+EXPORT_ENDINGS = (*EXPORTERS, SHEET_ENDING)
 SHEET_TILE = 256
 
 

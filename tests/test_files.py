@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from i2fet.errors import OutputError
-from i2fet.files import check_ending, replacing
+from i2fet.files import check_ending, check_output, replacing
 
 
 def test_replaces_only_when_done(tmp_path: Path) -> None:
@@ -49,3 +49,16 @@ def test_endings() -> None:
     assert check_ending(Path("a.MP4"), [".mp4", ".gif"]) == ".mp4"
     with pytest.raises(OutputError, match=r"a\.b: its name must end in one of \.mp4, \.gif"):
         check_ending(Path("a.b"), [".mp4", ".gif"])
+
+
+def test_outputs_are_checked_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_output(tmp_path / "new" / "folders" / "a.MP4", [".mp4"])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(OutputError, match=r"must end in one of \.mp4"):
+        check_output(tmp_path / "a.txt", [".mp4"])
+    with pytest.raises(OutputError, match="no writable folder"):
+        check_output(tmp_path / "file" / "a.mp4", [".mp4"])
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(OutputError, match="it is a folder"):
+        check_output(tmp_path / "folder.mp4", [".mp4"])

@@ -1,0 +1,247 @@
+"""The command line as people use it: in this process, on a tiny corpus and model."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from i2fet.cli import main
+from i2fet.coefficients import FaceCoefficients
+from i2fet.pipeline import TransitionPipeline
+
+INSTRUCTION = "Turn this face from surprise to anger."
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="session")
+def corpus(folder):
+    out = folder / "corpus"
+    assert main(["corpus", "ckplus", str(out), "--subjects", "12", "--no-pictures"]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def checkpoint(folder, corpus):
+    run = ["fit", "--config", str(ROOT / "experiments/demo.yaml"), "--data.root", str(corpus)]
+    small = ["--data.samples", "400", "--trainer.max_epochs", "2", "--model.init_args.hidden", "32"]
+    here = ["--data.cache_dir", str(folder / "cache"), "--trainer.logger.save_dir", str(folder)]
+    callbacks = folder / "callbacks.yaml"
+    callbacks.write_text(
+        "trainer:\n  enable_progress_bar: false\n  callbacks:\n"
+        "    - class_path: lightning.pytorch.callbacks.ModelCheckpoint\n"
+        f"      init_args: {{dirpath: {folder}, filename: i2fet}}\n"
+    )
+    assert main([*run, *small, *here, "--config", str(callbacks)]) == 0
+    return folder / "i2fet.ckpt"
+
+
+@pytest.fixture(scope="session")
+def photo(folder, astronaut):
+    path = folder / "photo.png"
+    Image.fromarray(astronaut).save(path)
+    return path
+
+
+def animate(photo, checkpoint, out, *options, instruction=INSTRUCTION):
+    options = ["--checkpoint", str(checkpoint), "-o", str(out), *map(str, options)]
+    return main(["animate", str(photo), instruction, *options])
+
+
+def test_animate_writes_a_playable_clip_and_says_what_it_did(photo, checkpoint, tmp_path, capsys):
+    out = tmp_path / "new" / "clip.mp4"
+    exports = [tmp_path / name for name in ("a.glb", "a.csv", "a.obj", "sheet.png")]
+    options = [part for path in exports for part in ("--export", path)]
+    assert animate(photo, checkpoint, out, "--size", 96, "--frames", 12, *options) == 0
+    printed = capsys.readouterr().out
+    for words in ("surprise, then anger", "1 face", "SYNTHETIC", str(out), str(exports[0])):
+        assert words in printed
+    with av.open(out) as clip:
+        frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
+        assert clip.streams.video[0].codec_context.name == "h264"
+        assert "synthetic" in str(clip.metadata)
+    assert np.shape(frames) == (12, 96, 96, 3)
+    assert all(path.stat().st_size > 0 for path in exports)
+    with open(exports[1], newline="") as file:
+        assert len(list(csv.DictReader(file))) == 12
+
+
+@pytest.mark.parametrize("renderer", ["mesh", "portrait"])
+def test_same_seed_same_clip(photo, checkpoint, tmp_path, renderer):
+    clips = [tmp_path / name for name in ("a.gif", "b.gif", "c.gif")]
+    for clip, seed in zip(clips, (1, 1, 2), strict=True):
+        small = ("--size", 64, "--frames", 4, "--renderer", renderer)
+        assert animate(photo, checkpoint, clip, *small, "--seed", seed) == 0
+    contents = [clip.read_bytes() for clip in clips]
+    assert contents[0] == contents[1] != contents[2]
+
+
+def broken_files(folder, astronaut):
+    whole = folder / "whole.jpg"
+    Image.fromarray(astronaut).save(whole)
+    files = {
+        "text.jpg": b"this is a text file",
+        "empty.png": b"",
+        "truncated.jpg": whole.read_bytes()[:5000],
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    Image.new("RGB", (1, 1)).save(folder / "pixel.png")
+    Image.new("RGB", (400, 300), "green").save(folder / "faceless.png")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["text.jpg", "empty.png", "truncated.jpg", "pixel.png", "faceless.png", "missing.png", "."],
+)
+def test_bad_photos_are_told_in_one_sentence(
+    name, checkpoint, tmp_path, astronaut, capsys, monkeypatch
+):
+    broken_files(tmp_path, astronaut)
+    out = tmp_path / "clip.mp4"
+    out.write_bytes(b"an older clip")
+    assert animate(tmp_path / name, checkpoint, out) == 2
+    assert_one_sentence(capsys, str(tmp_path / name))
+    assert out.read_bytes() == b"an older clip"
+
+
+def assert_one_sentence(capsys, *words):
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("i2fet")
+    assert "\n" not in error
+    assert "Traceback" not in error
+    for word in words:
+        assert word in error
+
+
+@pytest.mark.parametrize(
+    ("instruction", "word"),
+    [
+        ("make it purple", "make it purple"),
+        ("", "''"),
+        ("Turn this face from purple to happiness", "purple"),
+        ("from joy to blue", "blue"),
+    ],
+)
+def test_bad_instructions_are_told(instruction, word, photo, checkpoint, tmp_path, capsys):
+    assert animate(photo, checkpoint, tmp_path / "a.mp4", instruction=instruction) == 2
+    assert_one_sentence(capsys, word)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("out", "options"),
+    [
+        ("clip.avi", []),
+        ("clip", []),
+        ("clip.mp4", ["--export", "head.fbx"]),
+        ("file/clip.mp4", []),
+        ("clip.mp4", ["--export", "file/head.glb"]),
+        ("clip.mp4", ["--frames", "2"]),
+    ],
+)
+def test_bad_outputs_are_told_before_any_work(out, options, photo, checkpoint, tmp_path, capsys):
+    (tmp_path / "file").write_text("not a folder")
+    os.chdir(tmp_path)
+    assert animate(photo, checkpoint, out, *options) == 2
+    assert_one_sentence(capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a checkpoint", "other"])
+def test_bad_checkpoints_are_told(content, photo, tmp_path, capsys):
+    path = tmp_path / "model.ckpt"
+    if content == "other":
+        torch.save({"state_dict": {}, "hyper_parameters": {}}, path)
+    elif content is not None:
+        path.write_bytes(content)
+    assert animate(photo, path, tmp_path / "a.mp4") == 2
+    assert_one_sentence(capsys, str(path))
+
+
+@pytest.mark.parametrize(
+    "args", [[], ["animote"], ["animate"], ["animate", "a", "b", "-o", "c.mp4", "--frames", "0"]]
+)
+def test_wrong_use_exits_with_2_and_one_sentence(args, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(args)
+    assert_one_sentence(capsys)
+
+
+def test_missing_dataset_is_told(tmp_path, capsys):
+    config = str(ROOT / "experiments/demo.yaml")
+    assert main(["fit", "--config", config, "--data.root", str(tmp_path / "none")]) == 2
+    assert str(tmp_path / "none") in capsys.readouterr().err
+
+
+@pytest.fixture(scope="session")
+def pipeline(checkpoint):
+    return TransitionPipeline.from_checkpoint(checkpoint)
+
+
+def test_transition_starts_with_the_photo_and_keeps_its_person(pipeline, astronaut):
+    transition = pipeline(astronaut, INSTRUCTION, frames=21)
+    assert transition.labels == ("photo", "surprise", "anger")
+    assert transition.anchor_frames == (0, 10, 20)
+    source, moved = transition.face.coefficients, transition.coefficients
+    torch.testing.assert_close(moved[:1], source)
+    for name in ("shape", "camera", "global_rotation"):
+        same = getattr(moved, name)
+        torch.testing.assert_close(same, getattr(source, name).expand_as(same))
+    anchors = transition.anchors.expression
+    torch.testing.assert_close(moved.expression[[10, 20]], anchors[1:])
+    torch.testing.assert_close(moved.expression[15], (anchors[1] + anchors[2]) / 2)
+
+
+def test_through_neutral_passes_the_heads_neutral_face(pipeline, astronaut):
+    transition = pipeline(astronaut, INSTRUCTION, frames=20, through_neutral=True)
+    assert transition.labels == ("photo", "surprise", "neutral", "anger")
+    assert not transition.anchors.expression[2].any()
+
+
+def test_generated_head_pose_is_the_models(pipeline, astronaut):
+    transition = pipeline(astronaut, INSTRUCTION, frames=9, head_pose="generated")
+    rotation = transition.coefficients.global_rotation
+    assert not torch.equal(rotation[0], rotation[-1])
+
+
+def test_generate_leads_with_instructions_samples_steps(pipeline):
+    wordings = [INSTRUCTION, "from joy to fear", "first disgusted, then sad"]
+    faces = pipeline.generate(wordings, samples=4, seed=3)
+    assert isinstance(faces, FaceCoefficients)
+    assert faces.batch_shape == (3, 4, 2)
+    assert faces.expression.min() >= 0
+    assert faces.expression.max() <= 1
+    again = pipeline.generate(wordings, samples=4, seed=3)
+    torch.testing.assert_close(faces.expression, again.expression)
+    assert pipeline.generate(["make her happy"]).batch_shape == (1, 1, 1)
+    assert pipeline.generate(["from joy to fear to anger"], 2).batch_shape == (1, 2, 3)
+
+
+def test_generate_maps_synonyms_to_the_same_expressions(pipeline):
+    named = pipeline.generate(["Turn this face from happiness to anger."], seed=5)
+    meant = pipeline.generate(["from delighted to furious"], seed=5)
+    torch.testing.assert_close(named.expression, meant.expression)
+
+
+def test_neutral_steps_are_the_heads_own_neutral(pipeline):
+    faces = pipeline.generate(["from neutral to joy to neutral"])
+    assert faces.expression[0, 0].any(dim=-1).tolist() == [False, True, False]
+
+
+def test_generate_refuses_instructions_of_different_lengths(pipeline):
+    from i2fet.errors import InstructionError
+
+    with pytest.raises(InstructionError, match="2, 1"):
+        pipeline.generate(["from joy to fear", "make her happy"])
