@@ -1,0 +1,132 @@
+"""Photos of any kind to RGB pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from i2fet.errors import PhotoError
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+Photo = str | os.PathLike[str] | np.ndarray | Image.Image
+"""A file, a picture array, or a PIL image."""
+
+MAX_SIDE = 2048
+MAX_MEGAPIXELS = 200
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError)
+"""What Pillow raises for broken files, by format."""
+
+_limit_lock = Lock()
+
+
+def load_photo(source: Photo, max_side: int = MAX_SIDE) -> Picture:
+    """Read a photo upright.
+
+    Orientation tags are honoured, transparency is laid on white, 16 bits become 8, and an animation
+    gives its first picture.
+
+    Args:
+        source: A path, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8,
+            uint16, or floats in [0, 1].
+        max_side: Larger photos are reduced to it while they are read, pixels.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        PhotoError: If there is no such file, or it is not a whole picture.
+    """
+    if isinstance(source, np.ndarray):
+        return _normalize(_from_array(source), max_side)
+    if isinstance(source, Image.Image):
+        return _normalize(source.copy(), max_side)
+    path = Path(source)
+    if not path.is_file():
+        raise PhotoError(f"there is no photo {path}; give the path of an existing picture file")
+    if path.stat().st_size == 0:
+        raise PhotoError(f"the photo {path} is empty; copy or download it again")
+    try:
+        with _no_pixel_limit(), Image.open(path) as image:
+            _check_size(image, path)
+            return _normalize(image, max_side)
+    except UNREADABLE as error:
+        raise PhotoError(
+            f"the photo {path} cannot be read ({error}); save it again as JPEG or PNG"
+        ) from error
+
+
+@contextmanager
+def _no_pixel_limit() -> Iterator[None]:
+    """Lift Pillow's limit, which is below a 12,000 pixel panorama; `_check_size` has its own."""
+    with _limit_lock:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_size(image: Image.Image, path: Path) -> None:
+    megapixels = image.width * image.height / 1e6
+    if megapixels > MAX_MEGAPIXELS:
+        raise PhotoError(
+            f"the photo {path} has {megapixels:.0f} megapixels, more than {MAX_MEGAPIXELS}; "
+            "reduce it first"
+        )
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    colors = array.ndim == 3 and array.shape[2] in (3, 4)
+    if not (array.ndim == 2 or colors) or array.size == 0:
+        raise PhotoError(
+            f"a picture of shape {array.shape} is not supported; give (H, W), (H, W, 3) or "
+            "(H, W, 4)"
+        )
+    return Image.fromarray(_to_8_bits(array))
+
+
+def _to_8_bits(array: np.ndarray) -> Picture:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.uint16:
+        return (array // 257).astype(np.uint8)
+    if np.issubdtype(array.dtype, np.floating) and 0 <= array.min() <= array.max() <= 1:
+        return np.rint(array * 255).astype(np.uint8)
+    raise PhotoError(
+        f"a picture of {array.dtype} from {array.min()} to {array.max()} is not supported; give "
+        "uint8, uint16, or floats in [0, 1]"
+    )
+
+
+def _normalize(image: Image.Image, max_side: int) -> Picture:
+    """Reduce first, so that large photos are never held at full size more often than needed."""
+    image.draft(None, (max_side, max_side))
+    image = _blendable(image)
+    if max(image.size) > max_side:
+        image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def _blendable(image: Image.Image) -> Image.Image:
+    """The image in a mode whose pixels can be averaged."""
+    if image.mode in ("I", "I;16", "I;16L", "I;16B", "I;16N"):
+        high = Image.fromarray(_to_8_bits(np.asarray(image).clip(0, 65535).astype(np.uint16)))
+        high.info = dict(image.info)
+        return high
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image.convert("RGB") if image.mode in ("1", "P") else image
