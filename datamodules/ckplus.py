@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from datamodules.records import FaceRecord, FaceRecords, Skipped, read_marker
+from datamodules.records import FaceRecord, FaceRecords, Skipped, check_synthetic, read_marker
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import CKPLUS_EMOTIONS, Emotion
 from i2fet.errors import DatasetError
@@ -168,11 +168,7 @@ def read_truth(faces: FaceRecords) -> FaceCoefficients:
     Raises:
         DatasetError: The dataset has no truth, as only synthetic people have one, or it is broken.
     """
-    if not faces.synthetic:
-        raise DatasetError(
-            f"{faces.root} holds real people, whose true coefficients nobody knows; "
-            "use --data.coefficients perceived"
-        )
+    check_synthetic(faces)
     tables: dict[Sequence, FaceCoefficients] = {}
     rows = []
     for record in faces.records:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +19,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.cache import Key, Tensors, default_cache_dir, load_or_build
+from datamodules.celebvhq import MIN_EXPRESSIONS, read_celebvhq, read_celebvhq_truth
 from datamodules.ckplus import read_ckplus, read_truth
 from datamodules.extraction import DECODER_VERSION, extract
+from datamodules.head_pose import head_angles
 from datamodules.pairs import (
     PARTS,
     Batch,
@@ -28,7 +33,7 @@ from datamodules.pairs import (
     split_sizes,
     split_subjects,
 )
-from datamodules.records import FaceRecords, read_marker
+from datamodules.records import FaceRecords, Skipped, inexpressive, read_marker
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import LABEL_SETS, Emotion
 from i2fet.errors import DatasetError
@@ -40,13 +45,45 @@ from i2fet.text import load_text_encoder
 
 logger = logging.getLogger(__name__)
 
-READERS: dict[str, Callable[..., FaceRecords]] = {"ckplus": read_ckplus}
+
+@dataclass(frozen=True)
+class Layout:
+    """How a dataset is read, and what the paper makes of it.
+
+    Attributes:
+        read: Lists its frames.
+        read_truth: Of its synthetic twin.
+        options: Those options of the data module that `read` takes.
+        samples: Number of samples in the paper.
+        min_expressions: Fewest expressions of a subject.
+        max_head_angle: Largest yaw, pitch and roll, degrees.
+    """
+
+    read: Callable[..., FaceRecords]
+    read_truth: Callable[[FaceRecords], FaceCoefficients]
+    options: tuple[str, ...]
+    samples: int
+    min_expressions: int
+    max_head_angle: float
+
+
+LAYOUTS = {
+    "ckplus": Layout(read_ckplus, read_truth, ("apex_frames",), 26352, 1, math.inf),
+    "celebvhq": Layout(
+        read_celebvhq,
+        read_celebvhq_truth,
+        ("frames_per_span", "min_expressions"),
+        28335,
+        MIN_EXPRESSIONS,
+        15,
+    ),
+}
 ALL_EMOTIONS = list(Emotion)
 LISTED = 10
 
 
 class ExpressionDataModule(LightningDataModule):
-    """Samples of the paper (Section IV-A1) from CK+ or its synthetic twin.
+    """Samples of the paper (Section IV-A) from CK+, CelebV-HQ or a synthetic twin of them.
 
     A sample is two different expressions of one subject and one of the sentences that ask for that
     transition; `PairDataset` says what a batch holds. Coefficients are in the head's own units.
@@ -59,7 +96,8 @@ class ExpressionDataModule(LightningDataModule):
         encoder: Name of the face encoder for perceived coefficients.
         head: Name of the parametric head.
         text: Name of the text encoder.
-        samples: Number of samples in all three parts; the paper's 26,352 for CK+.
+        samples: Number of samples in all three parts; by default the paper's, 26,352 of CK+ and
+            28,335 of CelebV-HQ.
         split: "subject" keeps the subjects of the parts apart; "sample" splits the samples at
             random, as the paper does. 10 % are for testing, 10 % of the rest for validation.
         instructions: "paper" for Table I's five sentences, "open" for further wordings as well.
@@ -68,7 +106,12 @@ class ExpressionDataModule(LightningDataModule):
         seed: Of the split and of the draws.
         cache_dir: Where extracted coefficients and embedded sentences are kept; by default
             `$I2FET_CACHE` or `outputs/cache`.
-        apex_frames: Frames at the end of a sequence that show its expression.
+        apex_frames: CK+: frames at the end of a sequence that show its expression.
+        frames_per_span: CelebV-HQ: frames taken from each part of a clip that has a label.
+        min_expressions: Fewest different expressions of a subject; by default 3 in CelebV-HQ, as
+            in the paper.
+        max_head_angle: Largest yaw, pitch and roll, degrees; by default 15 in CelebV-HQ, as in the
+            paper, and any in CK+.
 
     Attributes:
         emotions: The labels that are paired; batches index them.
@@ -79,6 +122,7 @@ class ExpressionDataModule(LightningDataModule):
         synthetic: After setup: whether the people are synthetic.
         description: After setup: one line for logs and cards.
         faces: After setup: every usable face, the neutral ones included.
+        records: After setup: where these faces come from, and everything that was skipped.
         rows: After setup: the rows of `faces` in each part.
         subjects: After setup: the subjects in each part.
         statistics: After setup: expression_mean, expression_std (50,), pose_mean, pose_std (6,) of
@@ -90,6 +134,7 @@ class ExpressionDataModule(LightningDataModule):
     synthetic: bool
     description: str
     faces: FaceTable
+    records: FaceRecords
     rows: dict[str, Tensor]
     subjects: dict[str, list[str]]
     statistics: dict[str, Tensor]
@@ -98,12 +143,12 @@ class ExpressionDataModule(LightningDataModule):
     def __init__(
         self,
         root: str,
-        dataset: Literal["ckplus"] = "ckplus",
+        dataset: Literal["ckplus", "celebvhq"] = "ckplus",
         coefficients: Literal["perceived", "true"] = "perceived",
         encoder: str = "landmarks",
         head: str = "arkit",
         text: str = "minilm",
-        samples: int = 26352,
+        samples: int | None = None,
         split: Literal["subject", "sample"] = "subject",
         instructions: Style = "paper",
         batch_size: int = 128,
@@ -111,6 +156,9 @@ class ExpressionDataModule(LightningDataModule):
         seed: int = 0,
         cache_dir: str | None = None,
         apex_frames: int = 3,
+        frames_per_span: int = 3,
+        min_expressions: int | None = None,
+        max_head_angle: float | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -118,10 +166,14 @@ class ExpressionDataModule(LightningDataModule):
         self.dataset = dataset
         self.seed = seed
         self.split = split
-        self.num_samples = samples
+        self.layout = LAYOUTS[dataset]
+        self.num_samples = _default(samples, self.layout.samples)
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.apex_frames = apex_frames
+        self.frames_per_span = frames_per_span
+        self.min_expressions = _default(min_expressions, self.layout.min_expressions)
+        self.max_head_angle = _default(max_head_angle, self.layout.max_head_angle)
         self.style = instructions
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.emotions = LABEL_SETS[dataset]
@@ -149,9 +201,9 @@ class ExpressionDataModule(LightningDataModule):
         self._save_split()
 
     def _build(self) -> None:
-        records = self._read_records()
-        self.synthetic = records.synthetic
-        self.faces, names = self._face_table(records)
+        self.records, coefficients = self._usable_faces(self._read_records())
+        self.synthetic = self.records.synthetic
+        self.faces, names = _face_table(self.records, coefficients)
         parts = self._draw_parts()
         tokens = self._load_sentences()
         self._datasets = {
@@ -191,15 +243,17 @@ class ExpressionDataModule(LightningDataModule):
         )
 
     def _read_records(self) -> FaceRecords:
-        records = READERS[self.dataset](self.root, apex_frames=self.apex_frames)
+        options = {name: getattr(self, name) for name in self.layout.options}
+        records = self.layout.read(self.root, **options)
         logger.info("%s: %s", self.root, records.summary())
         return records
 
     def _load_coefficients(self, records: FaceRecords) -> Tensors:
         if self.encoder_name == "true":
             self._check_head()
-            truth = read_truth(records)
-            return {**vars(truth), "found": torch.ones(len(truth), dtype=torch.bool)}
+            truth = self.layout.read_truth(records)
+            everywhere = torch.ones(len(truth), dtype=torch.bool)
+            return {**vars(truth), "readable": everywhere, "found": everywhere}
         # Imported here, since it takes seconds that a run on the truth need not spend.
         from i2fet.perception import load_face_encoder
 
@@ -234,25 +288,40 @@ class ExpressionDataModule(LightningDataModule):
 
         return load_or_build(path, {"text": self.text_name, "sentences": digest}, embed)
 
-    def _face_table(self, records: FaceRecords) -> tuple[FaceTable, list[str]]:
+    def _usable_faces(self, records: FaceRecords) -> tuple[FaceRecords, FaceCoefficients]:
+        """Leave out, and add to the skipped, what the pictures turned out to be."""
         tensors = self._load_coefficients(records)
-        found = tensors.pop("found")
-        seen = [record for record, ok in zip(records.records, found.tolist(), strict=True) if ok]
-        self._report_missing(records, found)
-        names = sorted({record.subject for record in seen})
-        number = {name: index for index, name in enumerate(names)}
-        table = FaceTable(
-            FaceCoefficients(**tensors)[found],
-            torch.tensor([number[record.subject] for record in seen]),
-            torch.tensor([ALL_EMOTIONS.index(record.emotion) for record in seen]),
-        )
-        return table, names
+        readable, found = tensors.pop("readable"), tensors.pop("found")
+        coefficients = FaceCoefficients(**tensors)
+        angles = head_angles(coefficients.global_rotation).abs().amax(1)
+        turned = found & (angles > self.max_head_angle)
+        faults = {
+            "no picture, or one of another scene": ~readable,
+            "no face found": readable & ~found,
+            f"head turned by more than {self.max_head_angle:g} degrees": turned,
+        }
+        for reason, rows in faults.items():
+            records = self._report(records, reason, rows)
+        usable = found & ~turned
+        few = self._inexpressive(records, usable)
+        records = self._report(records, f"fewer than {self.min_expressions} expressions left", few)
+        usable &= ~few
+        kept = tuple(compress(records.records, usable.tolist()))
+        return replace(records, records=kept), coefficients[usable]
 
-    def _report_missing(self, records: FaceRecords, found: Tensor) -> None:
-        missing = [records.records[row].frame for row in (~found).nonzero()[:, 0].tolist()]
-        if missing:
-            listed = ", ".join(missing[:LISTED]) + (", ..." if len(missing) > LISTED else "")
-            logger.warning("no face found in %d frames, left out: %s", len(missing), listed)
+    def _inexpressive(self, records: FaceRecords, usable: Tensor) -> Tensor:
+        """(N,) bool, the usable faces of subjects with too few expressions among these."""
+        faces = compress(records.records, usable.tolist())
+        few = inexpressive(((r.subject, r.emotion) for r in faces), self.min_expressions)
+        return usable & torch.tensor([record.subject in few for record in records.records])
+
+    def _report(self, records: FaceRecords, reason: str, rows: Tensor) -> FaceRecords:
+        names = [record.name for record in compress(records.records, rows.tolist())]
+        if names:
+            listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
+            logger.warning("%d frames left out, %s: %s", len(names), reason, listed)
+        skipped = [Skipped(name, reason) for name in names]
+        return replace(records, skipped=(*records.skipped, *skipped))
 
     def _draw_parts(self) -> dict[str, Samples]:
         sizes = split_sizes(self.num_samples)
@@ -314,6 +383,21 @@ class ExpressionDataModule(LightningDataModule):
         Path(folder).mkdir(parents=True, exist_ok=True)
         with replacing(Path(folder, "split.json")) as unfinished:
             unfinished.write_text(json.dumps(content, indent=1))
+
+
+def _default(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _face_table(
+    records: FaceRecords, coefficients: FaceCoefficients
+) -> tuple[FaceTable, list[str]]:
+    """The faces, and the subjects' names by their numbers."""
+    names = sorted({record.subject for record in records.records})
+    number = {name: index for index, name in enumerate(names)}
+    subjects = torch.tensor([number[record.subject] for record in records.records])
+    emotions = torch.tensor([ALL_EMOTIONS.index(record.emotion) for record in records.records])
+    return FaceTable(coefficients, subjects, emotions), names
 
 
 def _as_is(batch: Any) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +25,21 @@ class FaceRecord:
     Attributes:
         subject: Name of the person, unique in the dataset.
         sequence: Name of the recording, unique for the subject.
-        frame: Path of the picture relative to the dataset's root, with forward slashes.
+        frame: Path of the picture or clip relative to the dataset's root, with forward slashes.
         emotion: The expression shown.
+        index: Position of the frame in its clip, from 0; None for a picture.
     """
 
     subject: str
     sequence: str
     frame: str
     emotion: Emotion
+    index: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The frame for people to read: "a.png", or "a.mp4#12" in a clip."""
+        return self.frame if self.index is None else f"{self.frame}#{self.index}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class FaceRecords:
-    """The labelled frames of a dataset, in sorted order.
+    """The labelled frames of a dataset, in sorted order; those of a clip follow each other.
 
     Attributes:
         root: The dataset's folder.
@@ -69,13 +78,13 @@ class FaceRecords:
         return f"{found}; skipped: {skipped or 'nothing'}"
 
     def fingerprint(self) -> str:
-        """Digest of the frames' relative paths, sizes and modification times.
+        """Digest of the frames' names and of their files' sizes and modification times.
 
         Raises:
-            DatasetError: A picture is not there.
+            DatasetError: A picture or clip is not there.
         """
         digest = hashlib.sha256()
-        for frame in sorted({record.frame for record in self.records}):
+        for frame, records in groupby(self.records, lambda record: record.frame):
             try:
                 status = (self.root / frame).stat()
             except FileNotFoundError as error:
@@ -83,7 +92,8 @@ class FaceRecords:
                     f"{self.root / frame} is missing; write the corpus with pictures, or use "
                     "--data.coefficients true"
                 ) from error
-            digest.update(f"{frame}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+            indices = [record.index for record in records]
+            digest.update(f"{frame} {indices} {status.st_size} {status.st_mtime_ns}\0".encode())
         return digest.hexdigest()
 
 
@@ -100,3 +110,29 @@ def read_marker(root: Path) -> dict[str, Any] | None:
         return dict(json.loads(path.read_text()))
     except ValueError as error:
         raise DatasetError(f"{path} is not readable; delete {root} and write it again") from error
+
+
+def check_synthetic(faces: FaceRecords) -> None:
+    """Refuse to look for the truth about real people.
+
+    Raises:
+        DatasetError: The dataset is no synthetic corpus.
+    """
+    if not faces.synthetic:
+        raise DatasetError(
+            f"{faces.root} holds real people, whose true coefficients nobody knows; "
+            "use --data.coefficients perceived"
+        )
+
+
+def inexpressive(shown: Iterable[tuple[str, Emotion]], least: int) -> set[str]:
+    """Subjects that show fewer than `least` different expressions.
+
+    Args:
+        shown: Subject and expression of every face.
+        least: Number of expressions.
+    """
+    emotions: defaultdict[str, set[Emotion]] = defaultdict(set)
+    for subject, emotion in shown:
+        emotions[subject].add(emotion)
+    return {subject for subject, found in emotions.items() if len(found) < least}

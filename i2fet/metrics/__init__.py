@@ -1,0 +1,23 @@
+"""Measures of how right, how varied and how real generated expressions are."""
+
+from i2fet.metrics.accuracy import (
+    GeometricMean,
+    PairAccuracy,
+    SingleAccuracy,
+    geometric_mean,
+    nearest_class,
+)
+from i2fet.metrics.diversity import DiversityRatio, relative_spread
+from i2fet.metrics.frechet import FrechetDistance, frechet_distance
+
+__all__ = [
+    "DiversityRatio",
+    "FrechetDistance",
+    "GeometricMean",
+    "PairAccuracy",
+    "SingleAccuracy",
+    "frechet_distance",
+    "geometric_mean",
+    "nearest_class",
+    "relative_spread",
+]

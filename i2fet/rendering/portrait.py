@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from torch.nn import functional
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads.base import HeadModel
+from i2fet.rendering.mesh import vertex_normals
 from i2fet.rendering.rasterizer import interpolate, rasterize
 
 SKIN, EYES, MOUTH = 0, 1, 2
@@ -39,8 +41,12 @@ STILL = 1e-4
 """Metres; vertices that no expression moves further show how the skull moves."""
 FADE_DISTANCE = 0.2
 """Share of the picture over which movement fades out beside the head."""
-EDGE_SOFTNESS = 0.6
-"""Standard deviation in pixels of the edge between two layers."""
+EDGE_SOFTNESS = 0.0025
+"""Standard deviation of the edge between two layers, as a share of the picture."""
+LIP_GAP = 0.002
+"""Metres; between lips less than this far apart no teeth show."""
+GRAZING = 0.15
+"""Least cosine between a surface and the line of sight at which the photo shows it well."""
 
 THREADS, CHUNK = 2, 16
 
@@ -71,7 +77,8 @@ class Portrait:
     Attributes:
         crop: The square around the head.
         offset: (V, 3) pixels from the projected mesh to where the photo shows it.
-        pixels: (V, 3) where each vertex is seen in the crop, and its depth.
+        seen_at: (V, 4) pixel where the crop shows each vertex, its depth, and the cosine between
+            its surface and the line of sight.
         depth: (size, size) of the mesh in the crop, -inf beside it.
         layers: Skin, eyes and mouth, each (size, size, 3) and complete.
         box: Rows and columns that hold eyes and mouth in every expression.
@@ -79,10 +86,24 @@ class Portrait:
 
     crop: Crop
     offset: Tensor
-    pixels: Tensor
+    seen_at: Tensor
     depth: Floats
     layers: tuple[Image, Image, Image]
     box: tuple[slice, slice]
+
+    @property
+    def size(self) -> int:
+        return len(self.depth)
+
+    @property
+    def metre(self) -> float:
+        """Length of a metre in pixels."""
+        return float(self.crop.camera[0, 0]) * self.size / 2
+
+    @property
+    def softness(self) -> float:
+        """Of the edges between layers, pixels."""
+        return EDGE_SOFTNESS * self.size
 
 
 @dataclass(frozen=True)
@@ -93,7 +114,7 @@ class View:
         labels: (size, size) layer of each pixel.
         covered: (size, size) where the head is.
         depth: (size, size), -inf beside it.
-        seen_at: (size, size, 3) pixel and depth in the photo of the same point of the head.
+        seen_at: (size, size, 4) pixel, depth and cosine in the photo of the same point.
         motion: (4, 2) the skull's motion, an affine map of pixels and depth into the photo (exact
             in weak perspective). Upper teeth keep their place by it, whatever the jaw does.
     """
@@ -185,11 +206,9 @@ def split_layers(image: Image, labels: Labels, metre: float) -> tuple[Image, Ima
         labels: (H, W) layer of each pixel.
         metre: Length of a metre in pixels.
     """
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-    skin = cv2.inpaint(
-        image, cv2.dilate((labels != SKIN).astype(np.uint8), kernel), 3, cv2.INPAINT_TELEA
-    )
-    inner = cv2.erode((labels == EYES).astype(np.float32), kernel)
+    hole = cv2.dilate((labels != SKIN).astype(np.uint8), disc(3))
+    skin = cv2.inpaint(image, hole, 3, cv2.INPAINT_TELEA)
+    inner = cv2.erode((labels == EYES).astype(np.float32), disc(3))
     eyes = continue_beyond(image * inner[..., None], inner)
     open_mouth = (labels == MOUTH).astype(np.float32)
     teeth = continue_beyond(image * open_mouth[..., None], open_mouth)
@@ -251,7 +270,9 @@ class PortraitRenderer:
         labels = self._labels(fragments.pix_to_face[0].numpy())
         layers = split_layers(crop.image, labels, float(crop.camera[0, 0]) * size / 2)
         depth = fragments.depth[0].numpy()
-        return Portrait(crop, offset, pixels, depth, layers, self._feature_box(pixels, size))
+        facing = vertex_normals(vertices, self.head.faces)[0, :, 2:]
+        box = self._feature_box(pixels, size)
+        return Portrait(crop, offset, torch.cat([pixels, facing], dim=1), depth, layers, box)
 
     @torch.no_grad()
     def render(self, portrait: Portrait, trajectory: FaceCoefficients) -> Image:
@@ -264,14 +285,14 @@ class PortraitRenderer:
         return np.stack(frames)
 
     def _views(self, portrait: Portrait, trajectory: FaceCoefficients) -> Iterator[View]:
-        size = len(portrait.crop.image)
+        size = portrait.size
         vertices = self.head.vertices(trajectory)
         camera = portrait.crop.camera.expand(len(vertices), -1)
         pixels = project(vertices, camera, size, size) + portrait.offset
         fragments = rasterize(pixels, self.head.faces, size, size)
-        seen_at = interpolate(portrait.pixels, self.head.faces, fragments)
+        seen_at = interpolate(portrait.seen_at, self.head.faces, fragments)
         skull = functional.pad(pixels[:, self.skull], (0, 1), value=1)
-        still = portrait.pixels[self.skull, :2].expand(len(pixels), -1, -1)
+        still = portrait.seen_at[self.skull, :2].expand(len(pixels), -1, -1)
         motion = torch.linalg.lstsq(skull, still).solution
         labels = self._labels(fragments.pix_to_face.numpy())
         arrays = (labels, fragments.mask.numpy(), fragments.depth.numpy(), seen_at.numpy())
@@ -297,10 +318,18 @@ class PortraitRenderer:
         box = portrait.box
         eyes, mouth = ((view.labels[box] == layer).astype(np.float32) for layer in (EYES, MOUTH))
         eye_shift = continue_beyond(shift[box] * eyes[..., None], eyes)
-        blend(frame[box], sample(portrait.layers[EYES], grid[box] + eye_shift), eyes)
+        blend(
+            frame[box],
+            sample(portrait.layers[EYES], grid[box] + eye_shift),
+            eyes,
+            portrait.softness,
+        )
+        wide = cv2.morphologyEx(mouth, cv2.MORPH_OPEN, disc(round(LIP_GAP * portrait.metre) | 1))
         points = np.dstack([grid[box], np.nan_to_num(view.depth[box], neginf=0)])
         fixed = points @ view.motion[:3] + view.motion[3]
-        blend(frame[box], sample(portrait.layers[MOUTH], fixed), mouth)
+        inside = np.broadcast_to(MOUTH_COLOR, (*mouth.shape, 3)).copy()
+        blend(inside, sample(portrait.layers[MOUTH], fixed), wide, portrait.softness)
+        blend(frame[box], inside, mouth, portrait.softness)
         return frame
 
 
@@ -311,10 +340,9 @@ def pixel_centres(size: int) -> Floats:
 
 
 def is_hidden(portrait: Portrait, seen_at: Floats) -> NDArray[np.bool_]:
-    """Which (H, W, 3) points, pixels and depth in the photo, lay behind something there."""
+    """Which points, `View.seen_at`, lay behind something in the photo, or edge-on."""
     nearest = cv2.remap(portrait.depth, seen_at[..., :2] - 0.5, None, cv2.INTER_NEAREST)
-    metre = float(portrait.crop.camera[0, 0]) * len(portrait.depth) / 2
-    return nearest > seen_at[..., 2] + OCCLUSION * metre
+    return (nearest > seen_at[..., 2] + OCCLUSION * portrait.metre) | (seen_at[..., 3] < GRAZING)
 
 
 def fade_out(shift: Floats, known: NDArray[np.bool_], covered: NDArray[np.bool_]) -> Floats:
@@ -324,7 +352,12 @@ def fade_out(shift: Floats, known: NDArray[np.bool_], covered: NDArray[np.bool_]
     return continue_beyond(shift * known[..., None], (known | still).astype(np.float32))
 
 
-def blend(frame: Image, colors: Image, mask: Floats) -> None:
-    """Draw colours over a frame, in place, with a soft edge."""
-    weight = cv2.GaussianBlur(mask, (0, 0), EDGE_SOFTNESS)[..., None]
+def disc(pixels: int) -> Image:
+    """A round structuring element of odd width."""
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (pixels, pixels))
+
+
+def blend(frame: NDArray[Any], colors: NDArray[Any], mask: Floats, softness: float) -> None:
+    """Draw colours over a frame, in place, with an edge of a standard deviation in pixels."""
+    weight = cv2.GaussianBlur(mask, (0, 0), softness)[..., None]
     frame[:] = frame + weight * (colors.astype(np.float32) - frame) + 0.5

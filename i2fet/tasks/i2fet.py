@@ -10,6 +10,7 @@ from torch import Tensor
 
 from i2fet.coefficients import FACE_PARAMETER_SIZE
 from i2fet.heads import load_head
+from i2fet.metrics import DiversityRatio, nearest_class
 from i2fet.nn.caft import Exchange
 from i2fet.nn.generator import ExpressionGenerator
 from i2fet.nn.i2fet import face_parameters
@@ -20,7 +21,6 @@ from i2fet.nn.losses import (
     kl_divergence,
     reconstruction_error,
 )
-from i2fet.nn.moments import ClassMoments, nearest_class, relative_spread
 from i2fet.tasks.base import BaseTask, DataSource
 
 Batch = dict[str, Tensor]
@@ -59,8 +59,7 @@ class I2FETTask(BaseTask):
     vertex_loss: VertexLoss | None
     class_means: Tensor
     vertex_scale: Tensor
-    real_moments: ClassMoments
-    generated_moments: ClassMoments
+    diversity: DiversityRatio
 
     def __init__(
         self,
@@ -99,10 +98,8 @@ class I2FETTask(BaseTask):
             self.vertex_loss = VertexLoss(head, float(self.vertex_scale))
 
     def configure_metrics(self) -> None:
-        """Moments per class of real and of generated faces."""
-        size = len(self.provenance.emotions), FACE_PARAMETER_SIZE
-        self.real_moments = ClassMoments(*size)
-        self.generated_moments = ClassMoments(*size)
+        """The diversity of generated faces."""
+        self.diversity = DiversityRatio(len(self.provenance.emotions), FACE_PARAMETER_SIZE)
 
     def adopt(self, data: DataSource) -> None:
         """Keep the training set's statistics, class means and vertex spread."""
@@ -206,8 +203,8 @@ class I2FETTask(BaseTask):
         self._log_terms(stage, terms, len(emotion))
         real = self._faces(batch["expression"], batch["pose"])
         generated = self._faces(*self._generate(batch, batch_idx))
-        self.real_moments.update(real, emotion)
-        self.generated_moments.update(generated, emotion)
+        self.diversity.update(real, emotion, real=True)
+        self.diversity.update(generated, emotion, real=False)
         self._log_accuracy(stage, "", generated, emotion)
         self._log_accuracy(stage, "_real", real, emotion)
 
@@ -223,10 +220,8 @@ class I2FETTask(BaseTask):
         self.log_dict(values, batch_size=len(emotion))
 
     def _log_diversity(self, stage: str) -> None:
-        variances = [m.compute()[1] for m in (self.generated_moments, self.real_moments)]
-        self.log(f"{stage}/diversity", relative_spread(*variances))
-        self.generated_moments.reset()
-        self.real_moments.reset()
+        self.log(f"{stage}/diversity", self.diversity.compute())
+        self.diversity.reset()
 
 
 def _text(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

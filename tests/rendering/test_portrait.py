@@ -61,7 +61,7 @@ def test_the_crop_shows_the_same_place_as_its_camera(renderer, head, photo):
     in_photo = project(head.vertices(source), source.camera, HEIGHT, WIDTH)[0, :, :2]
     mapped = in_photo @ torch.tensor(portrait.crop.matrix)[:, :2].T
     mapped = mapped + torch.tensor(portrait.crop.matrix)[:, 2]
-    torch.testing.assert_close(portrait.pixels[:, :2], mapped, atol=1e-3, rtol=0)
+    torch.testing.assert_close(portrait.seen_at[:, :2], mapped, atol=1e-3, rtol=0)
     assert mapped.min() > 0
     assert mapped.max() < SIZE
 
@@ -84,9 +84,9 @@ def test_closing_lids_cover_the_eyes_with_skin(renderer, head, photo):
         closed.expression[0, head.expression_names.index(f"eyeBlink{side}")] = 1
     frame = renderer.render(portrait, closed)[0]
     eyes = head.regions["pupil"] > 0.5
-    centres = portrait.pixels[eyes, :2].int()
+    centres = portrait.seen_at[eyes, :2].int()
     cheek = portrait.crop.image[
-        tuple(portrait.pixels[head.faces[head.landmark_faces[50], 0], [1, 0]].int())
+        tuple(portrait.seen_at[head.faces[head.landmark_faces[50], 0], [1, 0]].int())
     ]
     before = portrait.crop.image[centres[:, 1], centres[:, 0]]
     after = frame[centres[:, 1], centres[:, 0]]
