@@ -5,11 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.cache import Key, Tensors, default_cache_dir, load_or_build
-from datamodules.celebvhq import MIN_EXPRESSIONS, read_celebvhq, read_celebvhq_truth
-from datamodules.ckplus import read_ckplus, read_truth
 from datamodules.extraction import DECODER_VERSION, extract
-from datamodules.head_pose import head_angles
+from datamodules.layouts import LAYOUTS
 from datamodules.pairs import (
     PARTS,
     Batch,
@@ -33,7 +27,8 @@ from datamodules.pairs import (
     split_sizes,
     split_subjects,
 )
-from datamodules.records import FaceRecords, Skipped, inexpressive, read_marker
+from datamodules.records import FaceRecords, read_marker
+from datamodules.selection import select_faces
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import LABEL_SETS, Emotion
 from i2fet.errors import DatasetError
@@ -45,41 +40,7 @@ from i2fet.text import load_text_encoder
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Layout:
-    """How a dataset is read, and what the paper makes of it.
-
-    Attributes:
-        read: Lists its frames.
-        read_truth: Of its synthetic twin.
-        options: Those options of the data module that `read` takes.
-        samples: Number of samples in the paper.
-        min_expressions: Fewest expressions of a subject.
-        max_head_angle: Largest yaw, pitch and roll, degrees.
-    """
-
-    read: Callable[..., FaceRecords]
-    read_truth: Callable[[FaceRecords], FaceCoefficients]
-    options: tuple[str, ...]
-    samples: int
-    min_expressions: int
-    max_head_angle: float
-
-
-LAYOUTS = {
-    "ckplus": Layout(read_ckplus, read_truth, ("apex_frames",), 26352, 1, math.inf),
-    "celebvhq": Layout(
-        read_celebvhq,
-        read_celebvhq_truth,
-        ("frames_per_span", "min_expressions"),
-        28335,
-        MIN_EXPRESSIONS,
-        15,
-    ),
-}
 ALL_EMOTIONS = list(Emotion)
-LISTED = 10
 
 
 class ExpressionDataModule(LightningDataModule):
@@ -201,7 +162,7 @@ class ExpressionDataModule(LightningDataModule):
         self._save_split()
 
     def _build(self) -> None:
-        self.records, coefficients = self._usable_faces(self._read_records())
+        self.records, coefficients = self._read_faces()
         self.synthetic = self.records.synthetic
         self.faces, names = _face_table(self.records, coefficients)
         parts = self._draw_parts()
@@ -288,40 +249,11 @@ class ExpressionDataModule(LightningDataModule):
 
         return load_or_build(path, {"text": self.text_name, "sentences": digest}, embed)
 
-    def _usable_faces(self, records: FaceRecords) -> tuple[FaceRecords, FaceCoefficients]:
-        """Leave out, and add to the skipped, what the pictures turned out to be."""
+    def _read_faces(self) -> tuple[FaceRecords, FaceCoefficients]:
+        """The faces that are used, after all that can go wrong has been sorted out."""
+        records = self._read_records()
         tensors = self._load_coefficients(records)
-        readable, found = tensors.pop("readable"), tensors.pop("found")
-        coefficients = FaceCoefficients(**tensors)
-        angles = head_angles(coefficients.global_rotation).abs().amax(1)
-        turned = found & (angles > self.max_head_angle)
-        faults = {
-            "no picture, or one of another scene": ~readable,
-            "no face found": readable & ~found,
-            f"head turned by more than {self.max_head_angle:g} degrees": turned,
-        }
-        for reason, rows in faults.items():
-            records = self._report(records, reason, rows)
-        usable = found & ~turned
-        few = self._inexpressive(records, usable)
-        records = self._report(records, f"fewer than {self.min_expressions} expressions left", few)
-        usable &= ~few
-        kept = tuple(compress(records.records, usable.tolist()))
-        return replace(records, records=kept), coefficients[usable]
-
-    def _inexpressive(self, records: FaceRecords, usable: Tensor) -> Tensor:
-        """(N,) bool, the usable faces of subjects with too few expressions among these."""
-        faces = compress(records.records, usable.tolist())
-        few = inexpressive(((r.subject, r.emotion) for r in faces), self.min_expressions)
-        return usable & torch.tensor([record.subject in few for record in records.records])
-
-    def _report(self, records: FaceRecords, reason: str, rows: Tensor) -> FaceRecords:
-        names = [record.name for record in compress(records.records, rows.tolist())]
-        if names:
-            listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
-            logger.warning("%d frames left out, %s: %s", len(names), reason, listed)
-        skipped = [Skipped(name, reason) for name in names]
-        return replace(records, skipped=(*records.skipped, *skipped))
+        return select_faces(records, tensors, self.max_head_angle, self.min_expressions)
 
     def _draw_parts(self) -> dict[str, Samples]:
         sizes = split_sizes(self.num_samples)
