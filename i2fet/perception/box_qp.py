@@ -6,17 +6,14 @@ import torch
 from torch import Tensor
 
 
-def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector[..., None])[..., 0]
-
-
 def solve_box_qp(
     hessian: Tensor, gradient: Tensor, low: Tensor, high: Tensor, start: Tensor, rounds: int = 12
 ) -> Tensor:
-    """Minimise x H x / 2 - g x with low <= x <= high by the primal-dual active-set method.
+    """Minimise f(x) = x H x / 2 - g x with low <= x <= high by the primal-dual active-set method.
 
     Each round guesses which bounds hold, solves for the other unknowns, and guesses again
-    (Hintermueller, Ito and Kunisch, 2002); it ends when the guess stays, which is the optimum.
+    (Hintermueller, Ito and Kunisch, 2002); when the guess stays, that is the minimum. The method
+    can cycle on stiff problems: the best x seen is given, which is never worse than the start.
 
     Args:
         hessian: (N, K, K) positive definite H.
@@ -29,16 +26,35 @@ def solve_box_qp(
     Returns:
         (N, K), within the bounds.
     """
-    diagonal = hessian.diagonal(dim1=1, dim2=2)
-    x, previous = start, None
+    x = best = first = start.clamp(low, high)
+    slope = _apply(hessian, first) - gradient
+    lowest, held = torch.zeros_like(slope[:, 0]), torch.full_like(slope, 2, dtype=torch.int)
     for _ in range(rounds):
-        step = x + (gradient - _apply(hessian, x)) / diagonal
-        held = (step > high).int() - (step < low).int()
-        if previous is not None and torch.equal(held, previous):
+        step = x + (gradient - _apply(hessian, x)) / hessian.diagonal(dim1=1, dim2=2)
+        guess = (step > high).int() - (step < low).int()
+        settled = (guess == held).all(1)
+        best = torch.where(settled[:, None], x.clamp(low, high), best)
+        if settled.all():
             break
-        previous, free = held, (held == 0).to(x)
-        bound = torch.where(held < 0, low, torch.where(held > 0, high, 0))
-        right = free * (gradient - _apply(hessian, bound)) + bound
-        system = free[:, :, None] * hessian * free[:, None] + torch.diag_embed(1 - free)
-        x = torch.cholesky_solve(right[..., None], torch.linalg.cholesky(system))[..., 0]
-    return x.clamp(low, high)
+        held = guess
+        x = _solve_free(hessian, gradient, low, high, held)
+        move = x.clamp(low, high) - first
+        gain = ((slope + _apply(hessian, move) / 2) * move).sum(1)
+        best = torch.where((gain < lowest)[:, None], first + move, best)
+        lowest = torch.minimum(gain, lowest)
+    return best.clamp(low, high)
+
+
+def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
+    return (matrix @ vector[..., None])[..., 0]
+
+
+def _solve_free(
+    hessian: Tensor, gradient: Tensor, low: Tensor, high: Tensor, held: Tensor
+) -> Tensor:
+    """(N, K) the minimum with unknowns held at their low (-1) or high (1) bound."""
+    free = (held == 0).to(gradient)
+    bound = torch.where(held < 0, low, torch.where(held > 0, high, 0))
+    right = free * (gradient - _apply(hessian, bound)) + bound
+    system = free[:, :, None] * hessian * free[:, None] + torch.diag_embed(1 - free)
+    return torch.cholesky_solve(right[..., None], torch.linalg.cholesky(system))[..., 0]

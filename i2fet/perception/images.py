@@ -10,7 +10,7 @@ from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from i2fet.errors import PhotoError
 
@@ -21,7 +21,8 @@ Photo = str | os.PathLike[str] | np.ndarray | Image.Image
 """A file, a picture array, or a PIL image."""
 
 MAX_SIDE = 2048
-MAX_MEGAPIXELS = 200
+MAX_MEGAPIXELS = 150
+STRIP = 64
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError)
 """What Pillow raises for broken files, by format."""
 
@@ -110,23 +111,33 @@ def _to_8_bits(array: np.ndarray) -> Picture:
 
 
 def _normalize(image: Image.Image, max_side: int) -> Picture:
-    """Reduce first, so that large photos are never held at full size more often than needed."""
     image.draft(None, (max_side, max_side))
-    image = _blendable(image)
-    if max(image.size) > max_side:
-        image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "RGBA":
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    small = _reduce(image, max(image.size) // max_side)
+    small.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    small.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.array(ImageOps.exif_transpose(small))
+
+
+def _reduce(image: Image.Image, factor: int) -> Image.Image:
+    """RGB, smaller by a whole factor; in strips, so that a large photo is held only once."""
+    if factor < 2:
+        return _to_rgb(image)
+    width, height = image.size
+    small = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    for row in range(0, small.height, STRIP):
+        bottom = min((row + STRIP) * factor, height)
+        strip = _to_rgb(image.crop((0, row * factor, width, bottom)))
+        small.paste(strip.reduce(factor), (0, row))
+    return small
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """RGB of 8 bits, transparency on white."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        high = np.asarray(image).clip(0, 65535).astype(np.uint16)
+        image = Image.fromarray(_to_8_bits(high))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
-
-
-def _blendable(image: Image.Image) -> Image.Image:
-    """The image in a mode whose pixels can be averaged."""
-    if image.mode in ("I", "I;16", "I;16L", "I;16B", "I;16N"):
-        high = Image.fromarray(_to_8_bits(np.asarray(image).clip(0, 65535).astype(np.uint16)))
-        high.info = dict(image.info)
-        return high
-    if image.has_transparency_data:
-        return image.convert("RGBA")
-    return image.convert("RGB") if image.mode in ("1", "P") else image
+    return image.convert("RGB")
