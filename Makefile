@@ -9,7 +9,7 @@ READY := .venv/.ready
 I2FET := $(BIN)/i2fet
 DEMO := outputs/demo
 export GOMP_SPINCOUNT ?= 3000
-INSTRUCTION ?= Turn this face from surprise to anger.
+INSTRUCTION ?= Turn this face from sadness to happiness.
 # A folder in CK+'s layout; without one the synthetic twin is written and used.
 CKPLUS ?= data/ckplus-synthetic
 
@@ -32,7 +32,7 @@ env: $(READY) ## Make the environment in .venv
 .PHONY: demo
 demo: $(DEMO)/i2fet.ckpt $(DEMO)/photo.png ## Train a small model if there is none; turn a photo into a transition
 	@$(I2FET) animate $(DEMO)/photo.png "$(INSTRUCTION)" --checkpoint $(DEMO)/i2fet.ckpt \
-		-o $(DEMO)/transition.mp4 --size 512 --export $(DEMO)/transition.glb \
+		-o $(DEMO)/transition.mp4 --frames 90 --hold 12 --easing smooth --intensity 1.2 --seed 4 --export $(DEMO)/transition.glb \
 		--export $(DEMO)/transition.csv --export $(DEMO)/contact_sheet.png
 
 $(DEMO)/photo.png: | $(READY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 import warnings
@@ -73,6 +74,7 @@ def animate(arguments: argparse.Namespace) -> None:
         head_pose=arguments.head_pose,
         easing=arguments.easing,
         hold=arguments.hold,
+        intensity=arguments.intensity,
         seed=arguments.seed,
     )
     for path in (arguments.output, *arguments.export):
@@ -125,6 +127,9 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
         default="source",
         help="keep the photo's head rotation, or take the model's",
     )
+    parser.add_argument(
+        "--intensity", type=amount, default=1.0, help="factor on the generated expressions"
+    )
     parser.add_argument("--easing", choices=("linear", "smooth"), default="linear")
     parser.add_argument(
         "--hold", type=natural, default=0, help="frames for which each expression stays"
@@ -159,6 +164,17 @@ def natural(text: str, least: int = 0) -> int:
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return int(text)
+
+
+def amount(text: str) -> float:
+    """Parse a number from 0 to 3."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 3")
+    return value
 
 
 positive = partial(natural, least=1)

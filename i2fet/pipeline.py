@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -50,6 +50,7 @@ class Transition:
         anchor_frames: Frame at which each anchor is reached.
         head: The head they belong to.
         model: One line about the model that generated the expressions.
+        portrait_renderer: Of that head.
     """
 
     instruction: str
@@ -103,11 +104,11 @@ class Transition:
         frames = [round(a + share * (b - a)) for a, b in ends for share in shares]
         frames.append(self.anchor_frames[-1])
         names = dict(zip(self.anchor_frames, self.labels, strict=True))
-        few = Transition(**{**vars(self), "coefficients": self.coefficients[frames]})
+        few = replace(self, coefficients=self.coefficients[frames])
         captions = [names.get(frame, "") for frame in frames]
         return contact_sheet(few.render(renderer, SHEET_TILE), captions, columns=len(frames))
 
-    @cached_property
+    @property
     def description(self) -> str:
         """What metadata of generated pictures say."""
         return f"synthetic expression by i2fet: {self.instruction}"
@@ -166,6 +167,7 @@ class TransitionPipeline:
         head_pose: HeadPose = "source",
         easing: Easing = "linear",
         hold: int = 0,
+        intensity: float = 1.0,
         seed: int = 0,
     ) -> Transition:
         """Read a photo, generate the expressions, and move between them (eq. 16).
@@ -178,6 +180,7 @@ class TransitionPipeline:
             head_pose: Keep the photo's head rotation, or take the model's.
             easing: Of the movement between two expressions.
             hold: Frames for which each generated expression stays.
+            intensity: Factor on the generated expressions and the jaw's opening.
             seed: Of the generated expressions.
 
         Raises:
@@ -188,6 +191,7 @@ class TransitionPipeline:
         emotions = self._listen(instruction)
         face = perceive(photo, self.encoder)
         generated = self.generate([instruction], seed=seed)[0, 0]
+        generated = self._intensify(generated, intensity)
         labels = tuple(map(str, emotions))
         if through_neutral:
             generated, labels = with_neutrals(generated, emotions)
@@ -235,6 +239,11 @@ class TransitionPipeline:
             )
         noise = torch.Generator().manual_seed(seed)
         return FaceCoefficients.stack([self._sample(s, samples, noise) for s in emotions])
+
+    def _intensify(self, faces: FaceCoefficients, factor: float) -> FaceCoefficients:
+        expression = (factor * faces.expression).clamp(*self.head.expression_range)
+        pose = torch.cat([faces.global_rotation, factor * faces.jaw], dim=-1)
+        return replace(faces, expression=expression, pose=pose)
 
     def _listen(self, instruction: str) -> tuple[Emotion, ...]:
         emotions = tuple(mention.emotion for mention in parse_instruction(instruction))

@@ -9,6 +9,7 @@ its outline fades out, so hair and background stay whole.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,25 +28,29 @@ from i2fet.heads.base import HeadModel
 from i2fet.rendering.mesh import vertex_normals
 from i2fet.rendering.rasterizer import interpolate, rasterize
 
-SKIN, EYES, MOUTH = 0, 1, 2
+SKIN, EYES, MOUTH, BESIDE = 0, 1, 2, 3
 MOUTH_COLOR = np.array((38, 14, 14), np.float32)
-CROP_MARGIN = 1.35
+CROP_MARGIN = 1.2
 """Side of the crop in head heights."""
 OCCLUSION = 0.004
 """Metres by which something must lie in front of a point to hide it."""
+FACE_MARGIN = 0.01
+"""Metres around the landmarks that count as face."""
 LANDMARK_REACH = 0.02
 """Metres over which the mesh follows a landmark's residual."""
 TEETH_FADE = 0.004
 """Metres over which teeth seen in the photo fade into the dark of the mouth."""
 STILL = 1e-4
 """Metres; vertices that no expression moves further show how the skull moves."""
+MOBILE = 0.01
+"""Metres; vertices that an expression moves that far follow the expression alone."""
 FADE_DISTANCE = 0.2
-"""Share of the picture over which movement fades out beside the head."""
+"""Share of the picture over which movement fades out beside the face."""
 EDGE_SOFTNESS = 0.0025
 """Standard deviation of the edge between two layers, as a share of the picture."""
 LIP_GAP = 0.002
 """Metres; between lips less than this far apart no teeth show."""
-GRAZING = 0.15
+GRAZING = 0.3
 """Least cosine between a surface and the line of sight at which the photo shows it well."""
 
 THREADS, CHUNK = 2, 16
@@ -76,6 +81,7 @@ class Portrait:
 
     Attributes:
         crop: The square around the head.
+        source: (1,) coefficients of the photo.
         offset: (V, 3) pixels from the projected mesh to where the photo shows it.
         seen_at: (V, 4) pixel where the crop shows each vertex, its depth, and the cosine between
             its surface and the line of sight.
@@ -85,6 +91,7 @@ class Portrait:
     """
 
     crop: Crop
+    source: FaceCoefficients
     offset: Tensor
     seen_at: Tensor
     depth: Floats
@@ -112,7 +119,6 @@ class View:
 
     Attributes:
         labels: (size, size) layer of each pixel.
-        covered: (size, size) where the head is.
         depth: (size, size), -inf beside it.
         seen_at: (size, size, 4) pixel, depth and cosine in the photo of the same point.
         motion: (4, 2) the skull's motion, an affine map of pixels and depth into the photo (exact
@@ -120,18 +126,23 @@ class View:
     """
 
     labels: Labels
-    covered: NDArray[np.bool_]
     depth: Floats
     seen_at: Floats
     motion: Floats
 
 
 def face_layers(head: HeadModel) -> Labels:
-    """(F,) layer of each triangle; all skin for a head that knows no eyes and mouth."""
+    """(F,) layer of each triangle: skin of the face, eyes, inside of the mouth, or beside the face.
+
+    Neck, ears and scalp are beside it: they follow the face's outline, for which their own small
+    movements would tear under a rising chin.
+    """
     empty = torch.zeros(head.num_vertices)
     mask = {EYES: ("sclera", "iris", "pupil"), MOUTH: ("mouth_interior", "tongue")}
     parts = {k: sum((head.regions.get(n, empty) for n in v), empty) for k, v in mask.items()}
-    layers = torch.full((len(head.faces),), SKIN)
+    points = head.landmarks(head.template[None])[0]
+    away = torch.cdist(head.template, points).amin(1)[head.faces].amax(1)
+    layers = torch.where(away < FACE_MARGIN, SKIN, BESIDE)
     layers[parts[EYES][head.faces].amin(1) > 0.5] = EYES
     layers[parts[MOUTH][head.faces].amax(1) > 0.5] = MOUTH
     return layers.numpy()
@@ -206,7 +217,8 @@ def split_layers(image: Image, labels: Labels, metre: float) -> tuple[Image, Ima
         labels: (H, W) layer of each pixel.
         metre: Length of a metre in pixels.
     """
-    hole = cv2.dilate((labels != SKIN).astype(np.uint8), disc(3))
+    hole = ((labels == EYES) | (labels == MOUTH)).astype(np.uint8)
+    hole = cv2.dilate(hole, disc(2 * math.ceil(LIP_GAP / 2 * metre) + 1))
     skin = cv2.inpaint(image, hole, 3, cv2.INPAINT_TELEA)
     inner = cv2.erode((labels == EYES).astype(np.float32), disc(3))
     eyes = continue_beyond(image * inner[..., None], inner)
@@ -238,7 +250,9 @@ class PortraitRenderer:
         self.head = head
         self.face_layers = face_layers(head)
         self.operator = landmark_operator(head)
-        self.skull = head.expression_basis.norm(dim=-1).amax(0) < STILL
+        reach = head.expression_basis.norm(dim=-1).amax(0)
+        self.skull = reach < STILL
+        self.mobility = (reach / MOBILE).clamp(max=1)[:, None]
 
     @torch.no_grad()
     def prepare(
@@ -272,7 +286,8 @@ class PortraitRenderer:
         depth = fragments.depth[0].numpy()
         facing = vertex_normals(vertices, self.head.faces)[0, :, 2:]
         box = self._feature_box(pixels, size)
-        return Portrait(crop, offset, torch.cat([pixels, facing], dim=1), depth, layers, box)
+        seen_at = torch.cat([pixels, facing], dim=1)
+        return Portrait(crop, source, offset, seen_at, depth, layers, box)
 
     @torch.no_grad()
     def render(self, portrait: Portrait, trajectory: FaceCoefficients) -> Image:
@@ -288,18 +303,31 @@ class PortraitRenderer:
         size = portrait.size
         vertices = self.head.vertices(trajectory)
         camera = portrait.crop.camera.expand(len(vertices), -1)
-        pixels = project(vertices, camera, size, size) + portrait.offset
+        pixels = project(vertices, camera, size, size) + self._offsets(portrait, trajectory)
         fragments = rasterize(pixels, self.head.faces, size, size)
         seen_at = interpolate(portrait.seen_at, self.head.faces, fragments)
         skull = functional.pad(pixels[:, self.skull], (0, 1), value=1)
         still = portrait.seen_at[self.skull, :2].expand(len(pixels), -1, -1)
         motion = torch.linalg.lstsq(skull, still).solution
         labels = self._labels(fragments.pix_to_face.numpy())
-        arrays = (labels, fragments.mask.numpy(), fragments.depth.numpy(), seen_at.numpy())
-        return map(View, *arrays, motion.numpy())
+        arrays = (labels, fragments.depth.numpy(), seen_at.numpy(), motion.numpy())
+        return map(View, *arrays)
+
+    def _offsets(self, portrait: Portrait, trajectory: FaceCoefficients) -> Tensor:
+        """(T, V, 3) pixels.
+
+        What the landmarks show beyond the fit is, where expressions move the face, more of the
+        source's own expression: it fades as that does.
+        """
+        source, moved = (
+            torch.cat([c.expression, c.jaw / self.head.jaw_open_angle], dim=-1)
+            for c in (portrait.source, trajectory)
+        )
+        kept = (moved @ source[0] / source.square().sum().clamp(min=1e-6)).clamp(0, 1)
+        return portrait.offset * (1 - self.mobility * (1 - kept[:, None, None]))
 
     def _labels(self, pix_to_face: Labels) -> Labels:
-        return np.where(pix_to_face >= 0, self.face_layers[pix_to_face], SKIN)
+        return np.where(pix_to_face >= 0, self.face_layers[pix_to_face], BESIDE)
 
     def _feature_box(self, pixels: Tensor, size: int) -> tuple[slice, slice]:
         """Landmarks and their jaw-open reach bound everything that eyes and mouth can cover."""
@@ -313,8 +341,8 @@ class PortraitRenderer:
     def _compose(self, portrait: Portrait, view: View) -> Image:
         grid = pixel_centres(len(view.labels))
         shift = view.seen_at[..., :2] - grid
-        known = view.covered & (view.labels == SKIN) & ~is_hidden(portrait, view.seen_at)
-        frame = sample(portrait.layers[SKIN], grid + fade_out(shift, known, view.covered))
+        known = (view.labels == SKIN) & ~is_hidden(portrait, view.seen_at)
+        frame = sample(portrait.layers[SKIN], grid + fade_out(shift, known))
         box = portrait.box
         eyes, mouth = ((view.labels[box] == layer).astype(np.float32) for layer in (EYES, MOUTH))
         eye_shift = continue_beyond(shift[box] * eyes[..., None], eyes)
@@ -345,11 +373,11 @@ def is_hidden(portrait: Portrait, seen_at: Floats) -> NDArray[np.bool_]:
     return (nearest > seen_at[..., 2] + OCCLUSION * portrait.metre) | (seen_at[..., 3] < GRAZING)
 
 
-def fade_out(shift: Floats, known: NDArray[np.bool_], covered: NDArray[np.bool_]) -> Floats:
-    """Continue shifts (H, W, 2) from the known pixels, to zero far beside the head."""
-    beside = cv2.distanceTransform((~covered).astype(np.uint8), cv2.DIST_L2, 3)
-    still = beside > FADE_DISTANCE * len(shift)
-    return continue_beyond(shift * known[..., None], (known | still).astype(np.float32))
+def fade_out(shift: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Continue shifts (H, W, 2) from the known pixels, to zero far beside the face."""
+    firm = cv2.morphologyEx(known.astype(np.uint8), cv2.MORPH_OPEN, disc(3))
+    still = cv2.distanceTransform(1 - firm, cv2.DIST_L2, 3) > FADE_DISTANCE * len(shift)
+    return continue_beyond(shift * firm[..., None], (firm | still).astype(np.float32))
 
 
 def disc(pixels: int) -> Image:
