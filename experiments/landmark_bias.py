@@ -53,7 +53,8 @@ def main(argv: list[str] | None = None, path: Path = BIAS_FILE) -> None:
     parser.add_argument("--seed", type=int, default=1000)
     options = parser.parse_args(argv)
     head = load_head("arkit")
-    assert isinstance(head, ArkitHead)
+    if not isinstance(head, ArkitHead):
+        raise TypeError(f"the head 'arkit' is a {type(head).__name__}")
     bias = measure_bias(head, detect_targets(head, options.faces, options.seed))
     metadata = {"embedding": embedding_hash(head), "faces": str(options.faces)}
     with replacing(path) as unfinished:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -184,18 +185,19 @@ def perceive(photo: Photo, encoder: FaceEncoder) -> PerceivedFace:
         FaceTooSmallError: If its largest face is narrower than 32 pixels.
     """
     image = load_photo(photo)
+    name = photo if isinstance(photo, str | Path) else "the photo"
     encoded = encoder.encode([image])
     width = float(encoded.face_width[0])
     height, length = image.shape[:2]
     if width == 0:
         raise NoFaceError(
-            f"no face was found in the photo of {length} x {height} pixels; use one that shows a "
+            f"no face was found in {name}, {length} x {height} pixels; use a photo that shows a "
             "face from the front, upright and well lit"
         )
     if not encoded.found[0]:
         raise FaceTooSmallError(
-            f"the largest face is {width:.0f} pixels wide, less than {MIN_FACE_WIDTH}; use a "
-            "larger or closer photo"
+            f"the largest face in {name} is {width:.0f} pixels wide, less than {MIN_FACE_WIDTH}; "
+            "use a larger or closer photo"
         )
     return PerceivedFace(
         image=image,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -29,6 +30,8 @@ OVERLAP = 0.3
 CANDIDATES = 3
 SIDES = (234, 454)
 """Landmarks in front of the two ears."""
+
+_stderr_lock = Lock()
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,15 @@ class DetectedFace:
 @contextmanager
 def _native_stderr_silenced() -> Iterator[None]:
     """Drop what native code writes to stderr, which MediaPipe offers no option for."""
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
+    # Two threads at once would each put back what the other had put there.
+    with _stderr_lock, open(os.devnull, "wb") as nowhere:
+        stderr = os.dup(2)
+        try:
             os.dup2(nowhere.fileno(), 2)
             yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 class _Graphs:

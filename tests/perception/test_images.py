@@ -53,9 +53,9 @@ def test_orientation_tags_are_honoured(
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16"])
 def test_modes(tmp_path: Path, mode: str) -> None:
-    value = {"I;16": 65535, "CMYK": (0, 0, 0, 0)}.get(mode, "white")
+    values: dict[str, float | tuple[float, ...]] = {"I;16": 65535, "CMYK": (0, 0, 0, 0)}
     path = tmp_path / ("photo.tif" if mode == "CMYK" else "photo.png")
-    Image.new(mode, (8, 5), value).save(path)
+    Image.new(mode, (8, 5), values.get(mode, "white")).save(path)
     np.testing.assert_array_equal(load_photo(path), np.full((5, 8, 3), 255))
 
 
