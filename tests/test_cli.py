@@ -65,7 +65,7 @@ def test_animate_writes_a_playable_clip_and_says_what_it_did(photo, checkpoint, 
     options = [part for path in exports for part in ("--export", path)]
     assert animate(photo, checkpoint, out, "--size", 96, "--frames", 12, *options) == 0
     printed = capsys.readouterr().out
-    for words in ("surprise, then anger", "1 face", "SYNTHETIC", str(out), str(exports[0])):
+    for words in ("surprise, then anger", "1 face", "synthetic people", str(out), str(exports[0])):
         assert words in printed
     with av.open(out) as clip:
         frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
