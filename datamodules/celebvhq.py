@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from datamodules.clips import ClipError, ClipInfo, inspect_clip
+from datamodules.motion import FPS
 from datamodules.records import (
     FaceRecord,
     FaceRecords,
@@ -30,10 +31,12 @@ from i2fet.errors import DatasetError
 INFO = "celebvhq_info.json"
 CLIPS = "processed"
 TRUTH = "truth"
-TWIN_FPS = 25
 
 MIN_EXPRESSIONS = 3
 """The paper keeps subjects with more than two expressions (Section IV-A2)."""
+
+ROUNDING = 1e-3
+"""Frames by which times may be off: the list has 1.2800000000000011 where 1.28 is meant."""
 
 EMOTIONS = {word: emotion for emotion, words in SYNONYMS.items() for word in words}
 """By the words of the labels, which are nouns but for "happy"."""
@@ -57,8 +60,8 @@ class Span:
 
     def frames(self, info: ClipInfo) -> range:
         """Positions of its frames in the clip, whose frame rate is taken to be constant."""
-        end = min(self.end * info.fps, info.frames)
-        return range(max(math.ceil(self.start * info.fps), 0), math.ceil(end))
+        start, end = self.start * info.fps - ROUNDING, self.end * info.fps - ROUNDING
+        return range(max(math.ceil(start), 0), math.ceil(min(end, info.frames)))
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class _Reader:
         entries = _load_entries(self.root)
         marker = read_marker(self.root)
         if marker:
-            _check_complete(self.root, marker["clips"])
+            _check_complete(self.root, marker["sequences"])
         clips = [clip for name, entry in entries.items() for clip in self._parse(name, entry)]
         clips = self._drop_inexpressive(
             sorted(clips, key=lambda clip: (clip.subject, clip.name)),
@@ -198,7 +201,7 @@ class _Reader:
     def _inspect(self, clip: Clip, places: dict[str, Path]) -> ClipInfo:
         truth = self.root / TRUTH / f"{clip.name}.safetensors"
         if truth.exists():
-            return ClipInfo(_truth_length(truth), TWIN_FPS)
+            return ClipInfo(_truth_length(truth), FPS)
         if clip.name not in places:
             raise ClipError("no such clip")
         return inspect_clip(self.root / places[clip.name])

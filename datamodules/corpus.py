@@ -9,12 +9,13 @@ import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -51,30 +52,36 @@ CKPLUS_COUNTS: dict[Emotion, int] = {
 FEWEST_SEQUENCES = 3
 CORPUS_VERSION = "1"
 
+_Take = TypeVar("_Take")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Settings:
     """All that a corpus depends on; equal settings give equal files.
 
     Attributes:
+        layout: The dataset whose layout is used.
         subjects: Number of people.
         seed: Source of every draw.
         size: Width and height of the pictures, pixels.
         frames: Pictures in a sequence.
         pictures: Whether pictures are written, or the truth alone.
-        layout: The dataset whose layout is used.
         head: The head the truth belongs to.
         head_sha256: Of that head's file.
         recipe: Of the way corpora are made.
     """
 
+    layout: str
     subjects: int
     seed: int
     size: int
     frames: int
     pictures: bool
-    head_sha256: str
-    layout: str = "ckplus"
+    head_sha256: str = field(default_factory=lambda: _sha256(ASSET))
     head: str = "arkit"
     recipe: str = CORPUS_VERSION
 
@@ -123,18 +130,14 @@ def write_ckplus_corpus(
         OutputError: The folder holds something else, or cannot be written.
     """
     out = Path(out)
-    head_sha256 = hashlib.sha256(ASSET.read_bytes()).hexdigest()
-    settings = Settings(subjects, seed, size, frames, pictures, head_sha256)
-    _check_settings(settings)
+    settings = Settings("ckplus", subjects, seed, size, frames, pictures)
+    check_settings(settings)
     takes = plan_takes(subjects, seed)
-    _claim(out, settings, len(takes))
+    claim(out, settings, "CK+", len(takes), (LABELS, TRUTH))
     missing = [take for take in takes if not (out / take.sequence.truth).exists()]
     logger.info("%s: %d of %d sequences to write", out, len(missing), len(takes))
     # Without pictures a sequence takes milliseconds, less than starting a process.
-    workers = (workers or len(os.sched_getaffinity(0))) if pictures else 1
-    record = partial(_record_take, out, settings)
-    for _ in track(_run(record, missing, workers), "Synthetic CK+", total=len(missing)):
-        pass
+    record_all(partial(_record_take, out, settings), missing, workers if pictures else 1)
     return out
 
 
@@ -153,7 +156,12 @@ def plan_takes(subjects: int, seed: int) -> list[Take]:
     return sorted(takes, key=lambda take: (take.subject, take.number))
 
 
-def _check_settings(settings: Settings) -> None:
+def check_settings(settings: Settings) -> None:
+    """Refuse what no corpus can be made with.
+
+    Raises:
+        DatasetError: An option out of range.
+    """
     lowest = {"subjects": FEWEST_SEQUENCES, "frames": HOLD_FRAMES + 1, "size": 32, "seed": 0}
     for name, least in lowest.items():
         if getattr(settings, name) < least:
@@ -162,15 +170,28 @@ def _check_settings(settings: Settings) -> None:
             )
 
 
-def _claim(out: Path, settings: Settings, sequences: int) -> None:
-    """Mark a new folder as this corpus, or check that it is."""
+def claim(
+    out: Path, settings: Settings, dataset: str, sequences: int, folders: Iterable[str]
+) -> None:
+    """Mark a new folder as this corpus, or check that it is.
+
+    Args:
+        out: The folder.
+        settings: Of the corpus.
+        dataset: For people to read.
+        sequences: How many the finished corpus holds.
+        folders: To be made in it.
+
+    Raises:
+        OutputError: The folder holds something else, or cannot be written.
+    """
     wanted = asdict(settings)
     marker = read_marker(out)
     if marker is None:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise OutputError(f"{out} is in use for something else; choose another folder")
         content = {
-            "what": "Synthetic people in CK+'s layout, with their true coefficients.",
+            "what": f"Synthetic people in {dataset}'s layout, with their true coefficients.",
             "made_by": f"i2fet {version('i2fet')}",
             "sequences": sequences,
             "settings": wanted,
@@ -184,7 +205,7 @@ def _claim(out: Path, settings: Settings, sequences: int) -> None:
             f"{key} {found.get(key)}" for key in wanted if found.get(key) != wanted[key]
         )
         raise OutputError(f"{out} holds a corpus made with {others}; choose another folder")
-    for name in (LABELS, TRUTH):
+    for name in folders:
         (out / name).mkdir(exist_ok=True)
 
 
@@ -197,21 +218,36 @@ def _make_folder(path: Path) -> None:
         ) from error
 
 
-def _run(record: partial[None], takes: list[Take], workers: int) -> Iterator[None]:
-    if min(workers, len(takes)) <= 1:
+def record_all(
+    record: Callable[[_Take], None], takes: list[_Take], workers: int | None = None
+) -> None:
+    """Call `record` with every take, shared out over processes.
+
+    Args:
+        record: Can be pickled.
+        takes: To be recorded.
+        workers: Processes; as many as there are cores by default.
+    """
+    for _ in track(_run(record, takes, workers), "Synthetic people", total=len(takes)):
+        pass
+
+
+def _run(
+    record: Callable[[_Take], None], takes: list[_Take], workers: int | None
+) -> Iterator[None]:
+    workers = min(workers or len(os.sched_getaffinity(0)), len(takes))
+    if workers <= 1:
         yield from map(record, takes)
         return
     # Spawned, since threads of torch and Warp do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        min(workers, len(takes)), context, initializer=torch.set_num_threads, initargs=(1,)
-    )
-    with pool:
+    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
         yield from pool.map(record, takes)
 
 
 @cache
-def _head() -> ArkitHead:
+def corpus_head() -> ArkitHead:
+    """The head of all corpora."""
     head = load_head("arkit")
     assert isinstance(head, ArkitHead)
     return head
@@ -226,14 +262,14 @@ def _record_take(out: Path, settings: Settings, take: Take) -> None:
         take.emotion,
         person.style,
         person.shape,
-        _head(),
+        corpus_head(),
         settings.frames,
         rng,
         Variability(),
     )
     sequence = take.sequence
     if settings.pictures:
-        images = photograph(_head(), person.look, faces, settings.size)
+        images = photograph(corpus_head(), person.look, faces, settings.size)
         _write_pictures(out / sequence.images, sequence, images)
     for place in (sequence.labels, sequence.truth.parent):
         (out / place).mkdir(parents=True, exist_ok=True)

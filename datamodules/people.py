@@ -177,7 +177,11 @@ def hair_mask(head: ArkitHead, hairline: float) -> Tensor:
 
 
 def photograph(
-    head: ArkitHead, look: Look, coefficients: FaceCoefficients, size: int
+    head: ArkitHead,
+    look: Look,
+    coefficients: FaceCoefficients,
+    size: int,
+    background: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Pictures of one person.
 
@@ -186,6 +190,7 @@ def photograph(
         look: The person's look.
         coefficients: Of T faces.
         size: Width and height, pixels.
+        background: (size, size, 3) RGB instead of the look's own.
 
     Returns:
         (T, size, size, 3) RGB.
@@ -199,7 +204,7 @@ def photograph(
         size,
         size,
         look.lighting,
-        _backdrop(look.background, size),
+        _backdrop(look.background, size) if background is None else background,
         supersample=2,
     )
 
