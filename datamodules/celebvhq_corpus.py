@@ -134,8 +134,13 @@ def write_celebvhq_corpus(
 
 def plan_clips(subjects: int, seed: int) -> list[Take]:
     """What every clip shows, in the order of subjects and clips."""
-    rng = np.random.default_rng([seed, subjects])
+    rng = _rng(seed)
     return [take for subject in range(subjects) for take in _plan_subject(subject, rng)]
+
+
+def _rng(seed: int, *key: int) -> Generator:
+    """Chance of its own for each key; none is that of the other corpora, whose people differ."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def _plan_subject(subject: int, rng: Generator) -> list[Take]:
@@ -209,9 +214,8 @@ def _truth_path(out: Path, take: Take) -> Path:
 
 def _record_clip(out: Path, settings: Settings, take: Take) -> None:
     """Write one clip; its truth comes last, as the sign that the clip is complete."""
-    person = sample_person(np.random.default_rng([settings.seed, take.subject]))
-    # From one on: NumPy takes a seed's trailing zeros for padding, so zero would be the person's.
-    rng = np.random.default_rng([settings.seed, take.subject, take.number + 1])
+    person = sample_person(_rng(settings.seed, take.subject))
+    rng = _rng(settings.seed, take.subject, take.number)
     edges = [edge for span in take.spans(settings.frames) for edge in (span.start, span.stop - 1)]
     steps = np.repeat(np.arange(len(take.emotions)), 2)
     position = np.interp(np.arange(settings.frames), edges, steps)
