@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import cv2
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2fet.perception.images import Picture
+from i2fet.quiet import native_stderr_silenced
 
 LANDMARKS = 478
 VIEW_SIZE = 384
@@ -30,8 +29,6 @@ OVERLAP = 0.3
 CANDIDATES = 3
 SIDES = (234, 454)
 """Landmarks in front of the two ears."""
-
-_stderr_lock = Lock()
 
 
 @dataclass(frozen=True)
@@ -89,20 +86,6 @@ class DetectedFace:
         return float(np.linalg.norm(left - right))
 
 
-@contextmanager
-def _native_stderr_silenced() -> Iterator[None]:
-    """Drop what native code writes to stderr, which MediaPipe offers no option for."""
-    # Two threads at once would each put back what the other had put there.
-    with _stderr_lock, open(os.devnull, "wb") as nowhere:
-        stderr = os.dup(2)
-        try:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
-
 class _Graphs:
     """One detector and one face mesh, which serve one thread at a time."""
 
@@ -112,7 +95,7 @@ class _Graphs:
         from mediapipe.python.solutions.face_mesh import FaceMesh
 
         self._warned = False
-        with _native_stderr_silenced():
+        with native_stderr_silenced():
             self._detection = FaceDetection(model_selection=1)
             self._mesh = FaceMesh(
                 static_image_mode=True, refine_landmarks=True, max_num_faces=CANDIDATES
@@ -124,7 +107,7 @@ class _Graphs:
 
     def _process(self, graph: Any, view: Picture) -> Any:
         # The last part of the graph to warn does so when it sees its first face.
-        with nullcontext() if self._warned else _native_stderr_silenced():
+        with nullcontext() if self._warned else native_stderr_silenced():
             return graph.process(view)
 
     def boxes(self, photo: Picture, window: Window) -> list[FaceBox]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -12,20 +11,16 @@ from typing import Any
 import torch
 import warp as wp
 
+from i2fet.quiet import native_stderr_silenced
+
 wp.config.log_level = wp.LOG_WARNING
 
 
 @cache
 def _start_warp() -> None:
     """Start Warp, whose native code warns on stderr of every machine without a GPU."""
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            wp.init()
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+    with native_stderr_silenced():
+        wp.init()
 
 
 def launch(
