@@ -26,7 +26,7 @@ from datamodules.records import (
 )
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import CELEBVHQ_EMOTIONS, SYNONYMS, Emotion
-from i2fet.errors import DatasetError
+from i2fet.errors import DatasetError, OptionError
 
 INFO = "celebvhq_info.json"
 CLIPS = "processed"
@@ -96,7 +96,10 @@ def read_celebvhq(
     Raises:
         DatasetError: The folder is missing, in another layout, without a usable clip, or an
             unfinished synthetic corpus.
+        OptionError: No frame to be taken.
     """
+    if frames_per_span < 1:
+        raise OptionError(f"frames_per_span is {frames_per_span}; take at least 1")
     return _Reader(Path(root), frames_per_span, min_expressions).read()
 
 
@@ -105,22 +108,22 @@ class _Reader:
 
     def __init__(self, root: Path, frames_per_span: int, min_expressions: int) -> None:
         self.root = root
+        self.marker = read_marker(root)
         self.frames_per_span = frames_per_span
         self.min_expressions = min_expressions
         self.skipped: list[Skipped] = []
 
     def read(self) -> FaceRecords:
         entries = _load_entries(self.root)
-        marker = read_marker(self.root)
-        if marker:
-            _check_complete(self.root, marker["sequences"])
+        if self.marker:
+            _check_complete(self.root, self.marker["sequences"])
         clips = [clip for name, entry in entries.items() for clip in self._parse(name, entry)]
         clips = self._drop_inexpressive(
             sorted(clips, key=lambda clip: (clip.subject, clip.name)),
             [(clip.subject, span.emotion) for clip in clips for span in clip.spans],
         )
         # Only now, since opening every clip of the dataset takes minutes.
-        places = self._places(clips, synthetic=marker is not None)
+        places = self._places(clips)
         records = [record for clip in clips for record in self._sample(clip, places)]
         shown = [(record.subject, record.emotion) for record in records]
         records = self._drop_inexpressive(records, shown)
@@ -129,7 +132,7 @@ class _Reader:
                 f"{self.root} holds no subject with {self.min_expressions} expressions; check that "
                 "its clips are there, or lower --data.min_expressions"
             )
-        return FaceRecords(self.root, tuple(records), tuple(self.skipped), marker is not None)
+        return FaceRecords(self.root, tuple(records), tuple(self.skipped), self.marker is not None)
 
     def _skip(self, path: str, reason: object) -> None:
         self.skipped.append(Skipped(path, str(reason)))
@@ -177,9 +180,9 @@ class _Reader:
                 kept.append(span)
         return tuple(kept)
 
-    def _places(self, clips: list[Clip], synthetic: bool) -> dict[str, Path]:
+    def _places(self, clips: list[Clip]) -> dict[str, Path]:
         """Where the clips are, relative to the root."""
-        if synthetic:
+        if self.marker:
             return {clip.name: Path(CLIPS, f"{clip.name}.mp4") for clip in clips}
         found = sorted(self.root.rglob("[!.]*.mp4"))
         return {path.stem: path.relative_to(self.root) for path in found}
@@ -199,9 +202,8 @@ class _Reader:
         ]
 
     def _inspect(self, clip: Clip, places: dict[str, Path]) -> ClipInfo:
-        truth = self.root / TRUTH / f"{clip.name}.safetensors"
-        if truth.exists():
-            return ClipInfo(_truth_length(truth), FPS)
+        if self.marker:
+            return ClipInfo(_truth_length(self.root / TRUTH / f"{clip.name}.safetensors"), FPS)
         if clip.name not in places:
             raise ClipError("no such clip")
         return inspect_clip(self.root / places[clip.name])
@@ -259,7 +261,7 @@ def _truth_length(path: Path) -> int:
     try:
         with safe_open(path, framework="pt") as file:
             return int(file.get_slice("pose").get_shape()[0])
-    except SafetensorError:
+    except (OSError, SafetensorError):
         raise ClipError("unreadable truth") from None
 
 

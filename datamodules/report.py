@@ -180,6 +180,7 @@ def _draw_bars(axes: Axes, title: str, counts: Mapping[str, int]) -> None:
     bars = axes.barh(list(counts), list(counts.values()), color="#4477aa")
     axes.bar_label(bars, padding=3, fontsize=8)
     axes.invert_yaxis()
+    axes.set_xticks([])
     axes.margins(x=0.15)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.set_title(title)

@@ -5,6 +5,7 @@ import math
 import os
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from datamodules.celebvhq import read_celebvhq, read_celebvhq_truth
-from datamodules.extraction import read_frames
+from datamodules.extraction import extract, read_frames
 from datamodules.records import FaceRecords
 from datamodules.selection import head_angles, select_faces
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
-from i2fet.errors import DatasetError
+from i2fet.errors import DatasetError, OptionError
 from i2fet.rendering.video import write_video
 
 FPS = 10
@@ -195,6 +196,27 @@ def test_frames_come_in_the_records_order(root: Path) -> None:
         assert abs(picture.mean() - (40 + 10 * record.index)) < 4
 
 
+class FakeEncoder:
+    """Reads the brightness; sees no face in pictures darker than 65."""
+
+    def encode(self, images: list[np.ndarray]) -> SimpleNamespace:
+        coefficients = FaceCoefficients.zeros(len(images))
+        coefficients.expression[:, 0] = torch.tensor([float(image.mean()) for image in images])
+        return SimpleNamespace(coefficients=coefficients, found=coefficients.expression[:, 0] > 65)
+
+
+def test_extraction(root: Path) -> None:
+    faces = read_celebvhq(root)
+    (root / "processed/M2Ohb0FAaJU_2.mp4").write_bytes(b"gone since")
+    tensors = extract(FakeEncoder(), faces)  # type: ignore[arg-type]
+    broken = torch.tensor([r.sequence == "M2Ohb0FAaJU_2" for r in faces.records])
+    assert tensors["readable"].equal(~broken)
+    expected = 40 + 10 * torch.tensor([float(r.index or 0) for r in faces.records])
+    expected[broken | (expected < 65)] = 0
+    torch.testing.assert_close(tensors["expression"][:, 0], expected, atol=4, rtol=0)
+    assert tensors["found"].equal(expected > 0)
+
+
 def test_fingerprint_follows_frames_and_clips(root: Path) -> None:
     before = read_celebvhq(root).fingerprint()
     assert read_celebvhq(root).fingerprint() == before
@@ -224,6 +246,11 @@ def test_not_celebvhq(tmp_path: Path, content: str | None, message: str) -> None
     with pytest.raises(DatasetError, match=message) as raised:
         read_celebvhq(tmp_path)
     assert str(tmp_path) in str(raised.value)
+
+
+def test_no_frames_wanted(root: Path) -> None:
+    with pytest.raises(OptionError, match="frames_per_span is 0"):
+        read_celebvhq(root, frames_per_span=0)
 
 
 def test_no_folder(tmp_path: Path) -> None:
