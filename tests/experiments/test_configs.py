@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from i2fet.cli import main
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "experiments").rglob("*.yaml"))
+
+
+def parse(config, *overrides, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", "--config", str(config), *overrides, "--print_config"])
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_shipped_configuration_is_valid(config, capsys):
+    parsed = parse(config, capsys=capsys)
+    written = yaml.safe_load(config.read_text())
+    assert parsed["model"]["class_path"] == written["model"]["class_path"]
+    assert parsed["trainer"]["max_epochs"] == written["trainer"]["max_epochs"]
+
+
+def test_overrides_win(capsys):
+    overrides = ["--trainer.max_epochs", "3", "--model.init_args.latent", "8"]
+    parsed = parse(ROOT / "experiments/ckplus/i2fet.yaml", *overrides, capsys=capsys)
+    assert parsed["trainer"]["max_epochs"] == 3
+    assert parsed["model"]["init_args"]["latent"] == 8
+
+
+def test_paper_settings(capsys):
+    parsed = parse(ROOT / "experiments/ckplus/i2fet.yaml", capsys=capsys)
+    assert parsed["trainer"]["max_epochs"] == 200
+    model = parsed["model"]["init_args"]
+    assert (model["face_encoders"], model["text_encoders"], model["caft_layers"]) == (2, 1, 1)
+    assert model["kl_factor"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "option", ["--trainer.epochs=3", "--model.init_args.lattent=3", "--data.rooot=x"]
+)
+def test_unknown_options_exit_with_2(option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "--config", str(ROOT / "experiments/demo.yaml"), option])
