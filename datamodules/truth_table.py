@@ -1,0 +1,132 @@
+"""How well perception recovers the truth about synthetic people: by action and by yaw."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+from torchmetrics.functional import pearson_corrcoef
+
+from datamodules.cache import Tensors
+from datamodules.prototypes import JAW_OPEN
+from datamodules.selection import head_angles
+from i2fet.coefficients import FaceCoefficients
+from i2fet.heads import HeadModel
+
+YAWS = (0, 15, 30, 45, 60, 180)
+"""Bounds of the ranges of yaw, to either side, degrees."""
+
+
+@dataclass(frozen=True)
+class ActionRow:
+    """How well one action is recovered, where a face was found.
+
+    Attributes:
+        action: Its name; `jawOpen` stands for the jaw's rotation.
+        spread: Standard deviation of the truth.
+        error: Root of the mean squared error.
+        correlation: Pearson's; NaN for an action that never moves.
+    """
+
+    action: str
+    spread: float
+    error: float
+    correlation: float
+
+
+@dataclass(frozen=True)
+class YawRow:
+    """How well heads are recovered that are turned by `lowest` to `highest` degrees.
+
+    Attributes:
+        lowest: Degrees.
+        highest: Degrees.
+        faces: Number of frames.
+        found: Share of these in which a face was found; NaN without any frame.
+        angle_error: Median angle between true and recovered rotation, degrees; NaN without any.
+    """
+
+    lowest: int
+    highest: int
+    faces: int
+    found: float
+    angle_error: float
+
+
+@dataclass(frozen=True)
+class TruthTable:
+    """Rows of both kinds."""
+
+    actions: tuple[ActionRow, ...]
+    yaws: tuple[YawRow, ...]
+
+    def text(self) -> str:
+        """Two tables for people to read."""
+        actions = Table("action", "spread", "error", "correlation")
+        for row in self.actions:
+            numbers = (row.spread, row.error, row.correlation)
+            actions.add_row(row.action, *(f"{number:.3f}" for number in numbers))
+        yaws = Table("yaw, degrees", "frames", "found", "pose error, degrees")
+        for turn in self.yaws:
+            bounds = f"{turn.lowest} to {turn.highest}"
+            yaws.add_row(bounds, str(turn.faces), f"{turn.found:.1%}", f"{turn.angle_error:.1f}")
+        text = io.StringIO()
+        Console(file=text, width=100).print(actions, yaws, sep="\n")
+        return text.getvalue()
+
+
+def compare_with_truth(tensors: Tensors, truth: FaceCoefficients, head: HeadModel) -> TruthTable:
+    """Hold what was read off pictures against the truth.
+
+    Args:
+        tensors: What `extract` returned for N records.
+        truth: (N,) of the same records.
+        head: The head of both.
+    """
+    found = tensors["found"]
+    perceived = FaceCoefficients(**{name: tensors[name] for name in vars(truth)})
+    return TruthTable(
+        _action_rows(_actions(perceived, head)[found], _actions(truth, head)[found], head),
+        _yaw_rows(perceived.global_rotation, truth.global_rotation, found),
+    )
+
+
+def _actions(faces: FaceCoefficients, head: HeadModel) -> Tensor:
+    """(N, 51) expression and opening of the jaw."""
+    return torch.cat([faces.expression, faces.jaw[:, :1] / head.jaw_open_angle], dim=1)
+
+
+def _action_rows(perceived: Tensor, truth: Tensor, head: HeadModel) -> tuple[ActionRow, ...]:
+    columns = zip(
+        (*head.expression_names, JAW_OPEN),
+        truth.std(0).tolist(),
+        (perceived - truth).square().mean(0).sqrt().tolist(),
+        pearson_corrcoef(perceived, truth).tolist(),
+        strict=True,
+    )
+    return tuple(ActionRow(*column) for column in columns)
+
+
+def _yaw_rows(perceived: Tensor, truth: Tensor, found: Tensor) -> tuple[YawRow, ...]:
+    yaw = head_angles(truth)[:, 0].abs()
+    angle = _angle_between(perceived, truth)
+    rows = []
+    for lowest, highest in pairwise(YAWS):
+        turned = (yaw >= lowest) & (yaw < highest)
+        share = float(found[turned].float().mean())
+        error = float(angle[turned & found].quantile(0.5)) if (turned & found).any() else torch.nan
+        rows.append(YawRow(lowest, highest, int(turned.sum()), share, error))
+    return tuple(rows)
+
+
+def _angle_between(first: Tensor, second: Tensor) -> Tensor:
+    """(N,) degrees between (N, 3) axis-angle rotations."""
+    turns: Sequence[Rotation] = [Rotation.from_rotvec(r.double().numpy()) for r in (first, second)]
+    return torch.from_numpy((turns[0].inv() * turns[1]).magnitude()).rad2deg()
