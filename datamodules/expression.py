@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from datamodules.layouts import LAYOUTS
 from datamodules.pairs import (
     PARTS,
     Batch,
+    FaceDataset,
     FaceTable,
     PairDataset,
     Samples,
@@ -90,6 +92,7 @@ class ExpressionDataModule(LightningDataModule):
             the faces in the training part.
         class_means: After setup: expression (E, 50) and pose (E, 6) of each label there; NaN for a
             label that does not occur.
+        class_counts: After setup: (E,) int64 faces of each label there.
     """
 
     synthetic: bool
@@ -100,6 +103,7 @@ class ExpressionDataModule(LightningDataModule):
     subjects: dict[str, list[str]]
     statistics: dict[str, Tensor]
     class_means: dict[str, Tensor]
+    class_counts: Tensor
 
     def __init__(
         self,
@@ -142,7 +146,7 @@ class ExpressionDataModule(LightningDataModule):
         self.encoder_name = encoder if coefficients == "perceived" else "true"
         self.text_name = text
         self.text_width = load_text_encoder(text).width
-        self._datasets: dict[str, PairDataset] = {}
+        self._datasets: Mapping[str, PairDataset | FaceDataset] = {}
 
     def prepare_data(self) -> None:
         """Extract coefficients and embed sentences into the cache.
@@ -165,18 +169,29 @@ class ExpressionDataModule(LightningDataModule):
         self.records, coefficients = self._read_faces()
         self.synthetic = self.records.synthetic
         self.faces, names = _face_table(self.records, coefficients)
-        parts = self._draw_parts()
-        tokens = self._load_sentences()
-        self._datasets = {
-            part: PairDataset(self.faces, samples, tokens["tokens"], tokens["mask"])
-            for part, samples in parts.items()
-        }
+        self._datasets = self._make_datasets()
         self.subjects = {
             part: [names[number] for number in self.faces.subject[rows].unique().tolist()]
             for part, rows in self.rows.items()
         }
         self._describe_training_faces()
         self.description = self._describe()
+
+    def _make_datasets(self) -> Mapping[str, PairDataset | FaceDataset]:
+        parts = self._draw_parts()
+        tokens = self._load_sentences()
+        return {
+            part: PairDataset(self.faces, samples, tokens["tokens"], tokens["mask"])
+            for part, samples in parts.items()
+        }
+
+    @property
+    def population(self) -> str:
+        """Whose names `subjects` are; corpora of one seed share their people."""
+        marker = read_marker(self.root)
+        if marker is None:
+            return self.dataset
+        return f"synthetic {self.dataset} of seed {marker['settings']['seed']}"
 
     @cached_property
     def vertex_scale(self) -> float:
@@ -280,6 +295,7 @@ class ExpressionDataModule(LightningDataModule):
 
     def _describe_training_faces(self) -> None:
         faces, emotion = self._training_faces()
+        self.class_counts = emotion.bincount(minlength=len(self.emotions))
         self.statistics, self.class_means = {}, {}
         for name in ("expression", "pose"):
             values = getattr(faces, name)
@@ -297,8 +313,11 @@ class ExpressionDataModule(LightningDataModule):
         )
         return (
             f"{self.dataset}: {people} in {self.root}, {source}, head {self.head_name}, "
-            f"text {self.text_name}, {self.num_samples} samples split by {self.split}"
+            f"{self._describe_samples()}"
         )
+
+    def _describe_samples(self) -> str:
+        return f"text {self.text_name}, {self.num_samples} samples split by {self.split}"
 
     def _save_split(self) -> None:
         if self.trainer is None or self.trainer.logger is None:

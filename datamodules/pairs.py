@@ -182,3 +182,30 @@ class PairDataset(Dataset[Batch]):
             "token_mask": self.mask[sentences],
             "instruction": instruction,
         }
+
+
+class FaceDataset(Dataset[Batch]):
+    """Single faces, delivered a whole batch at a time.
+
+    A batch holds `row` (B,) int64, the same for a face in every part; `shape` (B, 100),
+    `expression` (B, 50), `pose` (B, 6), `camera` (B, 3) and `emotion` (B,) int64.
+
+    Args:
+        faces: The faces.
+        rows: (N,) int64 rows of them.
+    """
+
+    def __init__(self, faces: FaceTable, rows: Tensor) -> None:
+        self.faces = faces
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        rows = self.rows[torch.as_tensor(indices)]
+        coefficients = self.faces.coefficients[rows]
+        return {"row": rows, **vars(coefficients), "emotion": self.faces.emotion[rows]}

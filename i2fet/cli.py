@@ -50,10 +50,11 @@ def lightning(args: Sequence[str] | None) -> None:
         BaseTask,
         ExpressionDataModule,
         subclass_mode_model=True,
+        subclass_mode_data=True,
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
-        args=args and list(args),
+        args=None if args is None else list(args),
     )
 
 

@@ -32,6 +32,9 @@ class DataSource(Protocol):
             part, in head units.
         class_means: expression (E, 50) and pose (E, 6) of each label there; NaN for one that does
             not occur.
+        class_counts: (E,) int64 faces of each label there.
+        population: Whose names those of the subjects are: a dataset's, or one synthetic corpus's.
+        subjects: Names of the subjects in "train", "val" and "test".
         vertex_scale: `vertex_spread` of the training part, metres.
     """
 
@@ -44,6 +47,11 @@ class DataSource(Protocol):
     description: str
     statistics: dict[str, Tensor]
     class_means: dict[str, Tensor]
+    class_counts: Tensor
+    subjects: dict[str, list[str]]
+
+    @property
+    def population(self) -> str: ...
 
     @property
     def vertex_scale(self) -> float: ...

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fake_faces import FakeFaces
+from lightning import Trainer, seed_everything
+
+from i2fet.coefficients import FaceCoefficients
+from i2fet.errors import CheckpointError
+from i2fet.heads import load_head
+from i2fet.judge import ExpressionJudge, TrainingPart
+from i2fet.nn.imbalance import ClassBalancedFocalLoss
+from i2fet.rendering.shape_images import draw_shape_images, rotate_images
+from i2fet.tasks import ExpressionClassifierTask
+
+Trained = tuple[ExpressionClassifierTask, Trainer, Path]
+SMALL: dict[str, Any] = {
+    "backbone": "resnet18",
+    "image_size": 32,
+    "optimizer": lambda p: torch.optim.Adam(p, lr=1e-3),
+}
+
+
+def make_trainer(folder: Path, epochs: int = 1) -> Trainer:
+    return Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        check_val_every_n_epoch=epochs,
+        num_sanity_val_steps=0,
+    )
+
+
+def fit(folder: Path, epochs: int = 1, **options: Any) -> tuple[ExpressionClassifierTask, Trainer]:
+    seed_everything(1, verbose=False)
+    task = ExpressionClassifierTask(**SMALL | options)
+    trainer = make_trainer(folder, epochs)
+    trainer.fit(task, datamodule=FakeFaces())
+    return task, trainer
+
+
+def some_faces(data: FakeFaces) -> tuple[FaceCoefficients, torch.Tensor]:
+    batch = data.make_batch("test")
+    names = ("shape", "expression", "pose", "camera")
+    return FaceCoefficients(**{name: batch[name] for name in names}), batch["emotion"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("classifier")
+    task, trainer = fit(folder, epochs=40)
+    trainer.save_checkpoint(folder / "judge.ckpt")
+    return task, trainer, folder / "judge.ckpt"
+
+
+def test_it_learns_to_name_expressions_of_new_people(trained: Trained) -> None:
+    metrics = trained[1].callback_metrics
+    assert metrics["val/acc1"] == 1
+    assert metrics["val/gmean"] == 1
+    assert 0 <= metrics["val/ece"] < 0.5
+    assert metrics["val/loss"] < 0.5
+
+
+def test_testing_measures_turned_images_too(trained: Trained, tmp_path: Path) -> None:
+    task, _, path = trained
+    loaded = ExpressionClassifierTask.from_checkpoint(path)
+    (result,) = make_trainer(tmp_path).test(loaded, datamodule=FakeFaces(), verbose=False)
+    faces, emotion = some_faces(FakeFaces())
+    images = draw_shape_images(load_head(), faces, 32)
+    for angle in (10, 15, 30):
+        with torch.no_grad():
+            named = [
+                task.eval().judge(rotate_images(images, degrees)).argmax(dim=1)
+                for degrees in (angle, -angle)
+            ]
+        expected = torch.stack([each == emotion for each in named]).float().mean()
+        assert result[f"test/acc1_rotated_{angle}"] == pytest.approx(float(expected))
+        assert 0 <= result[f"test/gmean_rotated_{angle}"] <= 1
+    assert {"test/acc1", "test/gmean", "test/ece"} <= set(result)
+
+
+@pytest.mark.parametrize("options", [{"loss": "cross_entropy"}, {"loss": "mek"}, {"augment": True}])
+def test_every_option_trains_and_reloads(tmp_path: Path, options: dict[str, Any]) -> None:
+    task, trainer = fit(tmp_path, **options)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    again = ExpressionClassifierTask.from_checkpoint(tmp_path / "a.ckpt")
+    assert again.hparams["loss"] == options.get("loss", "focal")
+    for name, value in again.state_dict().items():
+        assert torch.equal(value, task.state_dict()[name]), name
+
+
+def test_losses_are_weighed_by_the_training_part(trained: Trained) -> None:
+    task = trained[0]
+    assert task.judge.training_part.counts == (4, 4, 4)
+    assert isinstance(task.loss, ClassBalancedFocalLoss)
+    assert task.loss.weights.tolist() == pytest.approx([1, 1, 1])
+
+
+def test_the_judge_alone_names_the_same(trained: Trained) -> None:
+    task, _, path = trained
+    judge = ExpressionJudge.from_checkpoint(path)
+    faces, emotion = some_faces(FakeFaces())
+    images = draw_shape_images(load_head(), faces, 32)
+    with torch.no_grad():
+        logits = task.eval().judge(images)
+        torch.testing.assert_close(judge(images), logits)
+    assert judge.judge(faces).tolist() == logits.argmax(dim=1).tolist()
+    assert (judge.judge(faces) == emotion).float().mean() > 0.6
+
+
+def test_the_judge_can_be_restricted_to_some_labels(trained: Trained) -> None:
+    judge = ExpressionJudge.from_checkpoint(trained[2])
+    faces, _ = some_faces(FakeFaces())
+    labels = judge.judge(faces, among=["anger", "disgust"])
+    with torch.no_grad():
+        logits = judge(judge.draw(faces))
+    assert labels.tolist() == (2 * (logits[:, 2] > logits[:, 0])).tolist()
+
+
+def test_prediction_names_every_face(trained: Trained, tmp_path: Path) -> None:
+    (batch,) = make_trainer(tmp_path).predict(trained[0], datamodule=FakeFaces()) or []
+    assert isinstance(batch, dict)
+    judge = ExpressionJudge.from_checkpoint(trained[2])
+    assert batch["logits"].shape == (6, 3)
+    assert batch["emotion"].tolist() == judge.judge(some_faces(FakeFaces())[0]).tolist()
+
+
+def test_checkpoint_says_whom_it_has_seen(trained: Trained) -> None:
+    part = ExpressionJudge.from_checkpoint(trained[2]).training_part
+    assert part == TrainingPart("fakes", ("S0", "S1", "S2", "S3"), (4, 4, 4))
+    content = torch.load(trained[2], weights_only=True)
+    assert all(key.startswith("judge.classifier.") for key in content["state_dict"])
+
+
+def test_known_people_are_refused(trained: Trained, tmp_path: Path) -> None:
+    loaded = ExpressionClassifierTask.from_checkpoint(trained[2])
+    data = FakeFaces()
+    data.subjects["test"] = ["S3", "S6"]
+    with pytest.raises(CheckpointError, match=r"1 of the 2 subjects .*\(S3 of fakes\)"):
+        make_trainer(tmp_path).test(loaded, datamodule=data, verbose=False)
+
+
+def test_people_of_another_population_are_new(trained: Trained) -> None:
+    part = ExpressionJudge.from_checkpoint(trained[2]).training_part
+    part.check_unseen("others", ["S3", "S6"])
+    part.check_unseen("fakes", ["S6"])
+    with pytest.raises(CheckpointError, match="4 of the 4 subjects"):
+        part.check_unseen("fakes", ["S0", "S1", "S2", "S3"])
+
+
+def test_another_head_label_set_or_size_is_refused(trained: Trained) -> None:
+    judge = ExpressionJudge.from_checkpoint(trained[2])
+    judge.check("arkit", ["anger", "contempt"])
+    with pytest.raises(CheckpointError, match="head 'arkit' but the faces belong to 'flame2020'"):
+        judge.check("flame2020", ["anger"])
+    with pytest.raises(CheckpointError, match=r"knows anger, .* but should judge anger, neutral"):
+        judge.check("arkit", ["anger", "neutral"])
+    with pytest.raises(CheckpointError, match=r"32 x 32 pixels and now meets 48 x 48"):
+        judge(torch.zeros(1, 3, 48, 48, dtype=torch.uint8))
+
+
+def test_data_with_other_labels_is_refused(trained: Trained, tmp_path: Path) -> None:
+    loaded = ExpressionClassifierTask.from_checkpoint(trained[2])
+    with pytest.raises(CheckpointError, match=r"anger, contempt, disgust but .*, fear"):
+        make_trainer(tmp_path).validate(loaded, datamodule=FakeFaces(emotions=4))
+
+
+def test_resuming_with_another_image_size_is_refused(trained: Trained, tmp_path: Path) -> None:
+    task = ExpressionClassifierTask(**SMALL | {"image_size": 48})
+    with pytest.raises(CheckpointError, match="images of 32 pixels, not 48"):
+        make_trainer(tmp_path).fit(task, datamodule=FakeFaces(), ckpt_path=trained[2])
+
+
+def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "hyper_parameters": {"hidden": 3}}, tmp_path / "other.ckpt")
+    for kind in (ExpressionJudge, ExpressionClassifierTask):
+        with pytest.raises(CheckpointError, match="not a checkpoint of ExpressionClassifierTask"):
+            kind.from_checkpoint(tmp_path / "other.ckpt")
