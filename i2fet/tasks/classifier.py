@@ -28,8 +28,9 @@ class ExpressionClassifierTask(BaseTask):
     """A ResNet that names the expression of shape images (Section IV-C, Table X).
 
     Batches are those of `datamodules.pairs.FaceDataset`. Logged besides the loss: `acc1`, `gmean`
-    and `ece`, the expected calibration error; when testing also `acc1_rotated_A` and
-    `gmean_rotated_A` for images turned in their plane by A degrees, once each way.
+    and `ece`, the expected calibration error of the logits' softmax; when testing also
+    `acc1_rotated_A` and `gmean_rotated_A` for images turned in their plane by A degrees, once each
+    way.
 
     Args:
         backbone: A ResNet of torchvision, untrained.

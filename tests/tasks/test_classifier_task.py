@@ -7,15 +7,19 @@ import pytest
 import torch
 from fake_faces import FakeFaces
 from lightning import Trainer, seed_everything
+from lightning.pytorch.cli import LightningCLI
 
+from datamodules.expression import ExpressionDataModule
+from datamodules.faces import FaceDataModule
 from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import CheckpointError
 from i2fet.heads import load_head
 from i2fet.judge import ExpressionJudge, TrainingPart
 from i2fet.nn.imbalance import ClassBalancedFocalLoss
 from i2fet.rendering.shape_images import draw_shape_images, rotate_images
-from i2fet.tasks import ExpressionClassifierTask
+from i2fet.tasks import BaseTask, ExpressionClassifierTask
 
+CONFIGS = Path(__file__).parents[2] / "experiments"
 Trained = tuple[ExpressionClassifierTask, Trainer, Path]
 SMALL: dict[str, Any] = {
     "backbone": "resnet18",
@@ -183,3 +187,28 @@ def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
     for kind in (ExpressionJudge, ExpressionClassifierTask):
         with pytest.raises(CheckpointError, match="not a checkpoint of ExpressionClassifierTask"):
             kind.from_checkpoint(tmp_path / "other.ckpt")
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*/classifier*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configurations_are_valid(config: Path) -> None:
+    cli = LightningCLI(
+        BaseTask,
+        ExpressionDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        save_config_callback=None,
+        run=False,
+        args=["--config", str(config), "--data.root", "elsewhere"],
+    )
+    assert isinstance(cli.model, ExpressionClassifierTask)
+    assert isinstance(cli.datamodule, FaceDataModule)
+    assert cli.datamodule.root == Path("elsewhere")
+
+
+def test_default_optimiser_is_the_papers() -> None:
+    task = ExpressionClassifierTask(backbone="resnet18", image_size=32)
+    task._meet(FakeFaces())
+    optimizer = task.configure_optimizers()
+    assert type(optimizer) is torch.optim.Adam
+    assert optimizer.param_groups[0]["lr"] == 1e-4
