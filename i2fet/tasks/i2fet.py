@@ -94,8 +94,7 @@ class I2FETTask(BaseTask):
         """The vertex loss, which alone needs the head."""
         self.vertex_loss = None
         if self.hparams["vertex_weight"]:
-            head = load_head(self.provenance.head)
-            self.vertex_loss = VertexLoss(head, float(self.vertex_scale))
+            self.vertex_loss = VertexLoss(load_head(self.provenance.head))
 
     def configure_metrics(self) -> None:
         """The diversity of generated faces."""
@@ -177,7 +176,8 @@ class I2FETTask(BaseTask):
         }
         if self.vertex_loss is not None:
             restored = self.generator.scaler.restore(output.expression, output.pose)
-            terms["vertices"] = self.vertex_loss(batch["shape"], real, restored)
+            error = self.vertex_loss(batch["shape"], real, restored)
+            terms["vertices"] = error / self.vertex_scale.square()
         return terms
 
     def _weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -186,6 +186,16 @@ def test_loaded_task_is_tested_with_the_training_means(trained: Trained, tmp_pat
         )
 
 
+def test_loaded_task_measures_vertices_as_in_training(tmp_path: Path) -> None:
+    _, trainer = fit(tmp_path, vertex_weight=10.0)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    loaded = I2FETTask.from_checkpoint(tmp_path / "last.ckpt")
+    (result,) = make_trainer(tmp_path).test(loaded, datamodule=FakePairs(), verbose=False)
+    assert result["test/vertices"] == pytest.approx(
+        float(trainer.callback_metrics["val/vertices"]), rel=1e-4
+    )
+
+
 def test_prediction_gives_one_pair_a_row(trained: Trained, tmp_path: Path) -> None:
     predictions = make_trainer(tmp_path).predict(trained[0], datamodule=FakePairs())
     assert predictions is not None
