@@ -16,6 +16,9 @@ from i2fet.checkpoint import Provenance, reading_checkpoint
 from i2fet.emotions import Emotion
 from i2fet.heads import load_head
 
+Values = dict[str, str | bool | int | list[str] | list[int] | list[float]]
+"""Plain hyperparameters; typed so that the command line does not read strings as YAML."""
+
 
 class DataSource(Protocol):
     """What a task reads off the data module, once that is set up.
@@ -90,7 +93,7 @@ class BaseTask(LightningModule, ABC):
         self,
         optimizer: OptimizerCallable,
         scheduler: LRSchedulerCallable | None = None,
-        provenance: dict[str, Any] | None = None,
+        provenance: Values | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "scheduler"])

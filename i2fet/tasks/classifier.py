@@ -19,7 +19,7 @@ from i2fet.metrics import GeometricMean, SingleAccuracy
 from i2fet.nn.classifier import Backbone
 from i2fet.nn.imbalance import ClassBalancedFocalLoss, CrossEntropyLoss, MekLoss
 from i2fet.rendering.shape_images import ShapeImageCache, rotate_images
-from i2fet.tasks.base import BaseTask, DataSource
+from i2fet.tasks.base import BaseTask, DataSource, Values
 
 Batch = dict[str, Tensor]
 
@@ -65,8 +65,8 @@ class ExpressionClassifierTask(BaseTask):
         angles: Sequence[int] = (10, 15, 30),
         optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=1e-4, fused=True),
         scheduler: LRSchedulerCallable | None = None,
-        provenance: dict[str, Any] | None = None,
-        training_part: dict[str, Any] | None = None,
+        provenance: Values | None = None,
+        training_part: Values | None = None,
     ) -> None:
         super().__init__(optimizer, scheduler, provenance)
 

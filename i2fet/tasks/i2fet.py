@@ -21,7 +21,7 @@ from i2fet.nn.losses import (
     kl_divergence,
     reconstruction_error,
 )
-from i2fet.tasks.base import BaseTask, DataSource
+from i2fet.tasks.base import BaseTask, DataSource, Values
 
 Batch = dict[str, Tensor]
 
@@ -78,7 +78,7 @@ class I2FETTask(BaseTask):
         vertex_weight: float = 10.0,
         optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=8e-4, fused=True),
         scheduler: LRSchedulerCallable | None = None,
-        provenance: dict[str, Any] | None = None,
+        provenance: Values | None = None,
     ) -> None:
         super().__init__(optimizer, scheduler, provenance)
 

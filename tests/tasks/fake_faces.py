@@ -19,9 +19,9 @@ class FakeFaces(LightningDataModule):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.emotions: tuple[Emotion, ...] = tuple(Emotion)[:emotions]
-        self.head_name, self.encoder_name = "arkit", "truth"
+        self.head_name, self.encoder_name = "arkit", "true"
         self.text_name, self.text_width = "none", 0
-        self.synthetic, self.description = True, "invented faces"
+        self.synthetic, self.description = True, "fakes: invented faces"
         self.statistics: dict[str, Tensor] = {}
         self.class_means: dict[str, Tensor] = {}
         self.vertex_scale, self.population = 0.01, population

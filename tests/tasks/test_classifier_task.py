@@ -206,6 +206,39 @@ def test_shipped_configurations_are_valid(config: Path) -> None:
     assert cli.datamodule.root == Path("elsewhere")
 
 
+def run_command(command: str, folder: Path, *arguments: str) -> ExpressionClassifierTask:
+    cli = LightningCLI(
+        BaseTask,
+        FakeFaces,
+        subclass_mode_model=True,
+        auto_configure_optimizers=False,
+        save_config_callback=None,
+        args=[
+            command,
+            "--model=i2fet.tasks.ExpressionClassifierTask",
+            "--model.backbone=resnet18",
+            "--model.image_size=32",
+            "--trainer.accelerator=cpu",
+            "--trainer.logger=false",
+            "--trainer.enable_progress_bar=false",
+            f"--trainer.default_root_dir={folder}",
+            *arguments,
+        ],
+    )
+    assert isinstance(cli.model, ExpressionClassifierTask)
+    return cli.model
+
+
+def test_the_command_line_reads_no_yaml_in_a_checkpoint(tmp_path: Path) -> None:
+    task = run_command("fit", tmp_path, "--trainer.max_epochs=1")
+    (path,) = tmp_path.rglob("*.ckpt")
+    loaded = run_command("test", tmp_path, f"--ckpt_path={path}")
+    assert loaded.provenance == task.provenance
+    assert loaded.provenance.encoder == "true"
+    assert loaded.provenance.description == "fakes: invented faces"
+    assert loaded.judge.training_part == task.judge.training_part
+
+
 def test_default_optimiser_is_the_papers() -> None:
     task = ExpressionClassifierTask(backbone="resnet18", image_size=32)
     task._meet(FakeFaces())
