@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -106,7 +107,12 @@ class Transition:
         names = dict(zip(self.anchor_frames, self.labels, strict=True))
         few = replace(self, coefficients=self.coefficients[frames])
         captions = [names.get(frame, "") for frame in frames]
-        return contact_sheet(few.render(renderer, SHEET_TILE), captions, columns=len(frames))
+        tile = (SHEET_TILE, SHEET_TILE)
+        pictures = [
+            cv2.resize(picture, tile, interpolation=cv2.INTER_AREA)
+            for picture in few.render(renderer, 2 * SHEET_TILE)
+        ]
+        return contact_sheet(pictures, captions, columns=len(frames))
 
     @property
     def description(self) -> str:

@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,7 +28,7 @@ from i2fet.rendering.mesh import vertex_normals
 from i2fet.rendering.rasterizer import interpolate, rasterize
 
 SKIN, EYES, MOUTH, BESIDE = 0, 1, 2, 3
-MOUTH_COLOR = np.array((38, 14, 14), np.float32)
+MOUTH_COLOR = np.array((38, 14, 14), np.uint8)
 CROP_MARGIN = 1.2
 """Side of the crop in head heights."""
 OCCLUSION = 0.004
@@ -343,22 +342,37 @@ class PortraitRenderer:
         shift = view.seen_at[..., :2] - grid
         known = (view.labels == SKIN) & ~is_hidden(portrait, view.seen_at)
         frame = sample(portrait.layers[SKIN], grid + fade_out(shift, known))
-        box = portrait.box
-        eyes, mouth = ((view.labels[box] == layer).astype(np.float32) for layer in (EYES, MOUTH))
-        eye_shift = continue_beyond(shift[box] * eyes[..., None], eyes)
-        blend(
-            frame[box],
-            sample(portrait.layers[EYES], grid[box] + eye_shift),
-            eyes,
-            portrait.softness,
-        )
-        wide = cv2.morphologyEx(mouth, cv2.MORPH_OPEN, disc(round(LIP_GAP * portrait.metre) | 1))
-        points = np.dstack([grid[box], np.nan_to_num(view.depth[box], neginf=0)])
-        fixed = points @ view.motion[:3] + view.motion[3]
-        inside = np.broadcast_to(MOUTH_COLOR, (*mouth.shape, 3)).copy()
-        blend(inside, sample(portrait.layers[MOUTH], fixed), wide, portrait.softness)
-        blend(frame[box], inside, mouth, portrait.softness)
+        draw_eyes(frame, portrait, view, shift)
+        draw_mouth(frame, portrait, view)
         return frame
+
+
+def draw_eyes(frame: Image, portrait: Portrait, view: View, shift: Floats) -> None:
+    """Draw the eyes over a frame, in place."""
+    box = portrait.box
+    mask = (view.labels[box] == EYES).astype(np.float32)
+    seen_at = pixel_centres(portrait.size)[box] + continue_beyond(
+        shift[box] * mask[..., None], mask
+    )
+    blend(frame[box], sample(portrait.layers[EYES], seen_at), mask, portrait.softness)
+
+
+def draw_mouth(frame: Image, portrait: Portrait, view: View) -> None:
+    """Draw the inside of the mouth over a frame, in place.
+
+    Closed lips meet in one dark line, without teeth.
+    """
+    box = portrait.box
+    gap = round(LIP_GAP * portrait.metre) | 1
+    mask = (view.labels[box] == MOUTH).astype(np.float32)
+    wide = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(gap))
+    line = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((1, 8 * gap + 1), np.uint8))
+    depth = np.nan_to_num(view.depth[box], neginf=0)
+    points = np.dstack([pixel_centres(portrait.size)[box], depth])
+    teeth = sample(portrait.layers[MOUTH], points @ view.motion[:3] + view.motion[3])
+    inside = np.broadcast_to(MOUTH_COLOR, (*mask.shape, 3)).copy()
+    blend(inside, teeth, wide, portrait.softness)
+    blend(frame[box], inside, line, portrait.softness)
 
 
 def pixel_centres(size: int) -> Floats:
@@ -385,7 +399,7 @@ def disc(pixels: int) -> Image:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (pixels, pixels))
 
 
-def blend(frame: NDArray[Any], colors: NDArray[Any], mask: Floats, softness: float) -> None:
+def blend(frame: Image, colors: Image, mask: Floats, softness: float) -> None:
     """Draw colours over a frame, in place, with an edge of a standard deviation in pixels."""
     weight = cv2.GaussianBlur(mask, (0, 0), softness)[..., None]
     frame[:] = frame + weight * (colors.astype(np.float32) - frame) + 0.5
