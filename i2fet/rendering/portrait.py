@@ -157,10 +157,10 @@ def landmark_operator(head: HeadModel) -> Tensor:
 
 
 def crop_head(photo: Image, vertices: Tensor, camera: Tensor, size: int) -> Crop:
-    """The square around a head, `size` pixels wide, within the photo as far as it reaches.
+    """The square around a head, `size` pixels wide, within the photo.
 
     Args:
-        photo: (H, W, 3); its edge is repeated where the square is larger than the photo.
+        photo: (H, W, 3).
         vertices: (1, V, 3) metres.
         camera: (1, 3) of the photo.
         size: Of the crop, pixels.
@@ -168,9 +168,9 @@ def crop_head(photo: Image, vertices: Tensor, camera: Tensor, size: int) -> Crop
     height, width = photo.shape[:2]
     pixels = project(vertices, camera, height, width)[0, :, :2]
     low, high = pixels.amin(0), pixels.amax(0)
-    side = min(CROP_MARGIN * float((high - low).amax()), max(height, width))
+    side = min(CROP_MARGIN * float((high - low).amax()), height, width)
     corner = [
-        float(np.clip(middle - side / 2, min(0, extent - side), max(0, extent - side)))
+        float(np.clip(middle - side / 2, 0, extent - side))
         for middle, extent in zip(((low + high) / 2).tolist(), (width, height), strict=True)
     ]
     scale = size / side
