@@ -80,7 +80,7 @@ def reading_checkpoint(path: str | Path, kind: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"the checkpoint {path} cannot be read ({error.strerror}); train or download one"
+            f"the checkpoint {path} cannot be read ({error.strerror}); `make demo` trains one"
         ) from error
     except (UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(

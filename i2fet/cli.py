@@ -121,7 +121,7 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--renderer", choices=("portrait", "mesh"), default="portrait")
     parser.add_argument("--frames", type=positive, default=60)
     parser.add_argument("--fps", type=positive, default=30)
-    parser.add_argument("--size", type=positive, default=512, help="pixels")
+    parser.add_argument("--size", type=picture_size, default=512, help="pixels")
     parser.add_argument(
         "--through-neutral", action="store_true", help="pass a neutral face between expressions"
     )
@@ -148,7 +148,7 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--subjects", type=positive, help="by default those of the paper")
     parser.add_argument("--seed", type=natural, default=0)
-    parser.add_argument("--size", type=positive, default=256, help="pixels")
+    parser.add_argument("--size", type=picture_size, default=256, help="pixels")
     parser.add_argument(
         "--no-pictures",
         dest="pictures",
@@ -182,6 +182,7 @@ def amount(text: str) -> float:
 
 
 positive = partial(natural, least=1)
+picture_size = partial(natural, least=64)
 
 
 class Parser(argparse.ArgumentParser):

@@ -171,7 +171,15 @@ def test_bad_checkpoints_are_told(content, photo, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "args", [[], ["animote"], ["animate"], ["animate", "a", "b", "-o", "c.mp4", "--frames", "0"]]
+    "args",
+    [
+        [],
+        ["animote"],
+        ["animate"],
+        ["animate", "a", "b", "-o", "c.mp4", "--frames", "0"],
+        ["animate", "a", "b", "-o", "c.mp4", "--size", "8"],
+        ["animate", "a", "b", "-o", "c.mp4", "--intensity", "nan"],
+    ],
 )
 def test_wrong_use_exits_with_2_and_one_sentence(args, capsys):
     with pytest.raises(SystemExit, match="2"):
