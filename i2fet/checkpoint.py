@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
 
 from i2fet.errors import CheckpointError
+
+Part = TypeVar("Part", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,30 @@ def reading_checkpoint(path: str | Path, kind: str) -> Iterator[None]:
         raise CheckpointError(
             f"{path} is broken or not a checkpoint of {kind}; give another one"
         ) from error
+
+
+def load_part(
+    build: Callable[[Mapping[str, Any]], Part], path: str | Path, task: str, prefix: str
+) -> Part:
+    """Build one module of a trained task, on the CPU, without the task or Lightning.
+
+    Args:
+        build: From the task's hyperparameters to the untrained module.
+        path: Of the task's checkpoint.
+        task: Name of the task.
+        prefix: Of the module's parameters in the checkpoint.
+
+    Raises:
+        CheckpointError: If the file is missing, broken or of another kind of task.
+    """
+    with reading_checkpoint(path, task):
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        part = build(content["hyper_parameters"])
+        state = content["state_dict"].items()
+        part.load_state_dict(
+            {key.removeprefix(prefix): value for key, value in state if key.startswith(prefix)}
+        )
+    return part.eval()
 
 
 def _shown(value: Any) -> str:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby, permutations
 from typing import Literal
 
-import torch
-
 from i2fet.emotions import SYNONYMS, Emotion
 from i2fet.errors import InstructionError
 
@@ -105,14 +103,6 @@ def pair_instructions(first: Emotion, second: Emotion, style: Style = "paper") -
             for turn, template in enumerate(OPEN_TEMPLATES + TEMPLATES)
         ]
     return tuple(sentences)
-
-
-def sample_instruction(
-    first: Emotion, second: Emotion, generator: torch.Generator, style: Style = "paper"
-) -> str:
-    """One of `pair_instructions`, each as likely as the others."""
-    sentences = pair_instructions(first, second, style)
-    return sentences[int(torch.randint(len(sentences), (), generator=generator))]
 
 
 def all_instructions(emotions: Sequence[Emotion], style: Style = "paper") -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2fet.checkpoint import Provenance, reading_checkpoint
+from i2fet.checkpoint import Provenance, load_part
 from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import CheckpointError
 from i2fet.heads import load_head
@@ -91,14 +91,7 @@ class ExpressionJudge(nn.Module):
         Raises:
             CheckpointError: If the file is missing, broken or of another kind of task.
         """
-        with reading_checkpoint(path, "ExpressionClassifierTask"):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            judge = cls(content["hyper_parameters"])
-            state = content["state_dict"].items()
-            judge.load_state_dict(
-                {key.removeprefix(PREFIX): value for key, value in state if key.startswith(PREFIX)}
-            )
-        return judge.eval()
+        return load_part(cls, path, "ExpressionClassifierTask", PREFIX)
 
     def draw(self, faces: FaceCoefficients) -> Tensor:
         """(B, 3, S, S) uint8 shape images of (B,) faces."""

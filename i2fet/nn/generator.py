@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2fet.checkpoint import Provenance, reading_checkpoint
+from i2fet.checkpoint import Provenance, load_part
 from i2fet.nn.i2fet import I2fet
 from i2fet.nn.scaler import CoefficientScaler
 
@@ -48,14 +48,7 @@ class ExpressionGenerator(nn.Module):
         Raises:
             CheckpointError: If the file is missing, broken or of another kind of task.
         """
-        with reading_checkpoint(path, "I2FETTask"):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            generator = cls(content["hyper_parameters"])
-            state = content["state_dict"].items()
-            generator.load_state_dict(
-                {key.removeprefix(PREFIX): value for key, value in state if key.startswith(PREFIX)}
-            )
-        return generator.eval()
+        return load_part(cls, path, "I2FETTask", PREFIX)
 
     def card(self) -> str:
         """What was trained on what, in one line."""
