@@ -1,0 +1,252 @@
+"""Endless aligned crops of synthetic people, with the truth, to train the face encoder on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, get_worker_info
+
+from datamodules.motion import IN_THE_WILD
+from datamodules.people import Person, photograph, sample_person
+from datamodules.prototypes import (
+    ActionMap,
+    Array,
+    Variability,
+    sample_expression,
+)
+from datamodules.scenes import film, sample_scene
+from i2fet.camera import project
+from i2fet.coefficients import EXPRESSION_SIZE, FaceCoefficients
+from i2fet.emotions import Emotion
+from i2fet.heads import ArkitHead, load_head
+from i2fet.perception.crop import CROP_SIZE, Aligner, in_crop
+from i2fet.perception.fitting import SIDED
+
+Batch = dict[str, Tensor]
+
+TURN = (0.14, 0.20, 0.06)
+"""Standard deviations of pitch, yaw and roll of most faces, radians."""
+
+WIDE, WIDE_YAW = 0.15, 1.0
+"""Share of the faces that are turned anywhere, and how far at most, radians."""
+
+ACTIVE, MIRRORED, OPEN_JAW = 0.12, 0.6, 0.4
+EMOTIONAL = 0.5
+"""Share of the faces that show an emotion; the others show actions drawn by chance."""
+
+PICTURE = 256
+LANDMARK_NOISE = 1.2
+"""Standard deviation of a landmark that aligns a crop, pixels of a picture of `PICTURE` pixels."""
+
+ZOOM = 8.0
+TYPICAL = 4000
+
+
+def sample_actions(names: tuple[str, ...], rng: Generator) -> Array:
+    """(51,) sparse actions in [0, 1], the jaw's opening last; most pairs alike on both sides."""
+    actions = rng.random(EXPRESSION_SIZE) * (rng.random(EXPRESSION_SIZE) < ACTIVE)
+    for row, name in enumerate(names):
+        mirrored = name.removesuffix("Left") + "Right"
+        paired = name.endswith("Left") and name not in SIDED and mirrored in names
+        if paired and not name.startswith("eyeLook") and rng.random() < MIRRORED:
+            actions[names.index(mirrored)] = min(actions[row] * rng.uniform(0.8, 1.2), 1)
+    return np.append(actions, rng.random() * (rng.random() < OPEN_JAW))
+
+
+def sample_faces(person: Person, count: int, head: ArkitHead, rng: Generator) -> FaceCoefficients:
+    """Faces of one person as a picture of `PICTURE` pixels shows them, the first one at rest."""
+    mapping = ActionMap(head.expression_names)
+    actions = np.zeros((count, EXPRESSION_SIZE + 1))
+    for row in range(count):
+        units = person.style.rest
+        if row and rng.random() > EMOTIONAL:
+            actions[row] = sample_actions(head.expression_names, rng)
+        elif row:
+            emotion = list(Emotion)[rng.integers(len(Emotion))]
+            variability = IN_THE_WILD if rng.random() < 0.5 else Variability()
+            units = sample_expression(emotion, person.style, rng, variability)
+        expression, opening = mapping(units[None])
+        actions[row] += np.append(expression[0], opening[0])
+    actions = actions.clip(0, 1)
+    pose = np.zeros((count, 6))
+    pose[:, :3] = rng.standard_normal((count, 3)) * TURN
+    wide = rng.random(count) < WIDE
+    pose[wide, 1] = rng.uniform(-WIDE_YAW, WIDE_YAW, wide.sum())
+    pose[:, 3] = actions[:, -1] * head.jaw_open_angle
+    pose[:, 4:] = rng.normal(0, 0.01, (count, 2)) * actions[:, -1:]
+    return FaceCoefficients(
+        person.shape.expand(count, -1).contiguous(),
+        torch.from_numpy(actions[:, :-1]).float(),
+        torch.from_numpy(pose).float(),
+        torch.tensor([[ZOOM, 0.0, 0.0]]).repeat(count, 1),
+    )
+
+
+class Studio:
+    """Photographs people and cuts their faces out as the encoder will see them."""
+
+    def __init__(self, head: ArkitHead) -> None:
+        self.head = head
+        self.aligner = Aligner(head)
+
+    def faces(self, person: Person, count: int, rng: Generator) -> FaceCoefficients:
+        """(count,) coefficients in the crops' frame, the first one at rest."""
+        faces = sample_faces(person, count, self.head, rng)
+        vertices = self.head.vertices(faces)
+        landmarks = self.head.landmarks(project(vertices, faces.camera, PICTURE, PICTURE))
+        landmarks += LANDMARK_NOISE * torch.from_numpy(
+            rng.standard_normal((count, 1, 3)) + rng.standard_normal(landmarks.shape)
+        )
+        alignment = self.aligner.align(landmarks)
+        return in_crop(faces, alignment, torch.tensor([[PICTURE, PICTURE]]), self.head)
+
+    def crops(self, person: Person, faces: FaceCoefficients, rng: Generator) -> NDArray[np.uint8]:
+        """(T, 160, 128, 3) RGB, taken in two places."""
+        height, width = CROP_SIZE
+        size = max(CROP_SIZE)
+        margin = (size - width) // 2
+        crops = np.empty((len(faces), height, width, 3), np.uint8)
+        places = rng.integers(2, size=len(faces))
+        for place in range(2):
+            rows = np.flatnonzero(places == place)
+            if len(rows) == 0:
+                continue
+            scene = sample_scene(size, rng)
+            look = replace(person.look, lighting=scene.lighting)
+            pictures = photograph(
+                self.head, look, faces[torch.from_numpy(rows)], size, scene.background
+            )
+            crops[rows] = film(pictures, scene, rng)[:, :, margin : margin + width]
+        return crops
+
+    def batch(self, people: int, count: int, rng: Generator) -> Batch:
+        """Crops and truth of `count` faces of each of some people."""
+        faces, crops = [], []
+        for _ in range(people):
+            person = sample_person(rng)
+            faces.append(self.faces(person, count, rng))
+            crops.append(self.crops(person, faces[-1], rng))
+        at_rest = torch.arange(people).repeat_interleave(count) * count
+        pictures = torch.from_numpy(np.concatenate(crops)).movedim(-1, 1).contiguous()
+        return {"crops": pictures, "neutral": at_rest, **vars(FaceCoefficients.cat(faces))}
+
+
+class FaceCropDataset(IterableDataset[Batch]):
+    """Batches that no epoch repeats; workers share an epoch's batches.
+
+    Args:
+        seed: Of all people.
+        batches: In an epoch.
+        people: In a batch.
+        faces: Of each person, the first one at rest.
+        first_epoch: Where to go on.
+    """
+
+    def __init__(
+        self, seed: int, batches: int, people: int, faces: int, first_epoch: int = 0
+    ) -> None:
+        self.seed, self.batches, self.people, self.faces = seed, batches, people, faces
+        self.epoch = first_epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        studio = Studio(_arkit_head())
+        for number in range(first, self.batches, step):
+            # From one on: NumPy takes a seed's trailing zeros for padding.
+            rng = np.random.default_rng([self.seed, self.epoch + 1, number + 1])
+            yield studio.batch(self.people, self.faces, rng)
+        self.epoch += 1
+
+
+class FaceCropDataModule(LightningDataModule):
+    """Synthetic people for `FaceEncoderTask`; every epoch brings new ones.
+
+    Args:
+        people: In a training batch.
+        faces: Of each person, the first one at rest.
+        batches: In an epoch.
+        val_people: In the validation set, who are in no training batch.
+        workers: Processes that photograph.
+        seed: Of all people.
+    """
+
+    synthetic = True
+
+    def __init__(
+        self,
+        people: int = 8,
+        faces: int = 8,
+        batches: int = 500,
+        val_people: int = 128,
+        workers: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+
+    def setup(self, stage: str) -> None:
+        """Photograph the people of the validation set."""
+        if not hasattr(self, "validation"):
+            studio, hparams = Studio(_arkit_head()), self.hparams
+            # A seed of another length than the training's, so that no person is the same.
+            rng = np.random.default_rng([hparams["seed"], 1])
+            self.validation = studio.batch(hparams["val_people"], hparams["faces"], rng)
+
+    def typical_faces(self) -> FaceCoefficients:
+        """(4000,) coefficients in crops, to learn their spread from."""
+        rng, studio = np.random.default_rng([self.hparams["seed"], 2]), Studio(_arkit_head())
+        count = self.hparams["faces"]
+        people = (sample_person(rng) for _ in range(TYPICAL // count))
+        return FaceCoefficients.cat([studio.faces(person, count, rng) for person in people])
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches as of `Studio.batch`."""
+        hparams = self.hparams
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        dataset = FaceCropDataset(
+            hparams["seed"], hparams["batches"], hparams["people"], hparams["faces"], epoch
+        )
+        return DataLoader(dataset, batch_size=None, **_parallel(hparams["workers"]))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The same people every time, one person's faces after the other's."""
+        names, tensors = zip(*self.validation.items(), strict=True)
+        rows = self.hparams["people"] * self.hparams["faces"]
+
+        def collate(faces: Any) -> Batch:
+            batch = dict(
+                zip(
+                    names, (torch.stack(column) for column in zip(*faces, strict=True)), strict=True
+                )
+            )
+            return {**batch, "neutral": batch["neutral"] - batch["neutral"][0]}
+
+        return DataLoader(TensorDataset(*tensors), batch_size=rows, collate_fn=collate)
+
+
+def _parallel(workers: int) -> dict[str, Any]:
+    """Of a data loader; processes are started afresh since Warp cannot be forked."""
+    if workers == 0:
+        return {"num_workers": 0}
+    return {
+        "num_workers": workers,
+        "persistent_workers": True,
+        "multiprocessing_context": "spawn",
+        "prefetch_factor": 8,
+    }
+
+
+def _arkit_head() -> ArkitHead:
+    head = load_head("arkit")
+    if not isinstance(head, ArkitHead):
+        raise TypeError(f"the head 'arkit' is a {type(head).__name__}")
+    return head

@@ -1,0 +1,172 @@
+"""Training of the face encoder's network, on synthetic people only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.regression import PearsonCorrCoef
+
+from i2fet.coefficients import EXPRESSION_SIZE, SHAPE_SIZE, FaceCoefficients
+from i2fet.heads import ArkitHead, load_head
+from i2fet.heads.skinning import rotation_matrices
+from i2fet.nn.face_network import ACTIONS, FaceNetwork, Reading
+from i2fet.perception.crop import CROP_SIZE
+from i2fet.perception.fitting import EYE_CORNERS, LandmarkBasis
+
+Batch = dict[str, Tensor]
+
+
+class FaceEncoderTask(LightningModule):
+    """Coefficients of aligned crops, with and without the person's face at rest beside it.
+
+    Batches are those of `datamodules.face_crops`. The loss sums, over both readings: the squared
+    error of actions and jaw in units of their spread; the same of shape, head rotation and camera;
+    the mean distance of the projected landmarks in % of that between the eyes; and the negative
+    log likelihood of the actions' errors under the sigma that the network expects, by which only
+    sigma learns. Logged besides: `val/r` and `val/r_neutral`, the median correlation of the 51
+    actions, and `val/landmarks`.
+
+    Args:
+        widths: See `FaceNetwork`, as the next four.
+        blocks: Residual blocks.
+        features: Kept of a crop.
+        hidden: Width of the head.
+        dropout: Before the head.
+        learning_rate: Highest, of AdamW and a one-cycle schedule.
+        weight_decay: Of AdamW.
+        warmup: Share of the training in which the learning rate rises.
+        shape_weight: Of the shape's squared error.
+        pose_weight: Of that of rotation and camera.
+        landmark_weight: Of the landmarks' distance.
+        sigma_weight: Of the likelihood.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (32, 64, 128, 192),
+        blocks: Sequence[int] = (1, 1, 1, 1),
+        features: int = 256,
+        hidden: int = 512,
+        dropout: float = 0.0,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.02,
+        warmup: float = 0.1,
+        shape_weight: float = 0.1,
+        pose_weight: float = 0.5,
+        landmark_weight: float = 0.1,
+        sigma_weight: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.network = FaceNetwork(CROP_SIZE, widths, blocks, features, hidden, dropout)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        head = load_head("arkit")
+        if not isinstance(head, ArkitHead):
+            raise TypeError(f"the head 'arkit' is a {type(head).__name__}")
+        self.head, self.basis = head, LandmarkBasis(head)
+        self.correlations = nn.ModuleDict(
+            {name: PearsonCorrCoef(num_outputs=ACTIONS) for name in ("r", "r_neutral")}
+        )
+        self.distances = nn.ModuleDict(
+            {name: MeanMetric() for name in ("landmarks", "landmarks_neutral")}
+        )
+
+    def on_fit_start(self) -> None:
+        """Learn the units of the outputs, unless a checkpoint has told them."""
+        if not self.network.mean.any():
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.network.adopt(data.typical_faces().to(self.device))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        truth = FaceCoefficients(*(batch[name] for name in vars(FaceCoefficients.zeros(1))))
+        features = self.network.features(batch["crops"] / 255)
+        alone = self.network.read(features)
+        beside = self.network.read(features, features[batch["neutral"]])
+        losses = [self.losses(reading, truth) for reading in (alone, beside)]
+        for name in losses[0]:
+            self.log(f"train/{name}", (losses[0][name] + losses[1][name]) / 2, prog_bar=True)
+        return torch.stack([value for loss in losses for value in loss.values()]).sum()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """The metrics."""
+        truth = FaceCoefficients(*(batch[name] for name in vars(FaceCoefficients.zeros(1))))
+        features = self.network.features(batch["crops"] / 255)
+        for suffix, neutral in (("", None), ("_neutral", features[batch["neutral"]])):
+            reading = self.network.read(features, neutral)
+            r, distance = self.correlations[f"r{suffix}"], self.distances[f"landmarks{suffix}"]
+            r.update(self.actions(reading.coefficients), self.actions(truth))
+            distance.update(self.landmark_distance(reading.coefficients, truth))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics."""
+        for metrics in (self.correlations, self.distances):
+            for name, metric in metrics.items():
+                value = metric.compute()
+                self.log(f"val/{name}", value.median(), prog_bar=True)
+                metric.reset()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW under a one-cycle schedule over the whole training."""
+        hparams = self.hparams
+        optimizer = torch.optim.AdamW(
+            self.parameters(), hparams["learning_rate"], weight_decay=hparams["weight_decay"]
+        )
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            hparams["learning_rate"],
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=hparams["warmup"],
+        )
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def actions(self, faces: FaceCoefficients) -> Tensor:
+        """(N, 51) actions and the jaw's opening as a share of jawOpen."""
+        return torch.cat([faces.expression, faces.jaw[:, :1] / self.head.jaw_open_angle], dim=1)
+
+    def losses(self, reading: Reading, truth: FaceCoefficients) -> dict[str, Tensor]:
+        """The weighted parts of the loss."""
+        hparams, seen = self.hparams, reading.coefficients
+        scales = self.network.std.split([SHAPE_SIZE, EXPRESSION_SIZE, 3, 3, 3])
+        shape, expression, turn, jaw, camera = (
+            ((a - b) / scale).square().mean()
+            for a, b, scale in zip(_parts(seen), _parts(truth), scales, strict=True)
+        )
+        errors = self.actions(seen) - self.actions(truth)
+        variance = reading.sigma.square()
+        likelihood = (errors.detach().square() / variance + variance.log()).mean() / 2
+        return {
+            "actions": expression + jaw * 3 / EXPRESSION_SIZE,
+            "shape": hparams["shape_weight"] * shape,
+            "pose": hparams["pose_weight"] * (turn + camera),
+            "landmarks": hparams["landmark_weight"] * self.landmark_distance(seen, truth).mean(),
+            "sigma": hparams["sigma_weight"] * likelihood,
+        }
+
+    def landmark_distance(self, seen: FaceCoefficients, truth: FaceCoefficients) -> Tensor:
+        """(N,) mean distance of the projected landmarks, % of that between the eyes."""
+        points, expected = self.landmarks(seen), self.landmarks(truth)
+        near, far = (expected[:, list(corners)].mean(1) for corners in EYE_CORNERS)
+        # Between eyes seen from the side there is no distance; that of the head's size serves.
+        unit = (near - far).norm(dim=-1).clamp(min=0.04 * truth.camera[:, 0])
+        return 100 * (points - expected).norm(dim=-1).mean(1) / unit
+
+    def landmarks(self, faces: FaceCoefficients) -> Tensor:
+        """(N, 470, 2) landmarks and irises, half crop sides."""
+        expression = self.head.effective_expression(faces.expression, faces.pose)
+        points = self.basis(torch.cat([faces.shape, expression], dim=1))
+        turn, jaw = rotation_matrices(faces.global_rotation), rotation_matrices(faces.jaw)
+        hinge = jaw.mT - torch.eye(3, device=jaw.device)
+        root = self.head.joint_positions(faces.shape)[:, :1]
+        posed = points[..., :3] + points[..., 3:] @ hinge
+        placed = (posed - root) @ turn.mT + root
+        return faces.camera[:, None, :1] * (placed[..., :2] + faces.camera[:, None, 1:])
+
+
+def _parts(faces: FaceCoefficients) -> tuple[Tensor, ...]:
+    return faces.shape, faces.expression, faces.global_rotation, faces.jaw, faces.camera
