@@ -12,11 +12,14 @@ from i2fet.perception.encoder import (
     perceive,
 )
 from i2fet.perception.images import Photo, Picture, load_photo
+from i2fet.perception.learned import LearnedFaceEncoder
 
 __all__ = [
+    "ENCODERS",
     "EncodedFaces",
     "FaceEncoder",
     "LandmarkFaceEncoder",
+    "LearnedFaceEncoder",
     "PerceivedFace",
     "Photo",
     "Picture",
@@ -25,22 +28,30 @@ __all__ = [
     "perceive",
 ]
 
+ENCODERS = (LearnedFaceEncoder.name, LandmarkFaceEncoder.name)
 
-def load_face_encoder(name: str = "landmarks", head: HeadModel | str = "arkit") -> FaceEncoder:
+
+def load_face_encoder(
+    name: str = LearnedFaceEncoder.name, head: HeadModel | str = "arkit", refine: bool = True
+) -> FaceEncoder:
     """Load a face encoder by its name.
 
     Args:
-        name: "landmarks".
+        name: "learned", or "landmarks" for the plain landmark fit.
         head: The head whose coefficients it gives, or that head's name.
+        refine: As for `LearnedFaceEncoder`; the landmark fit is nothing but refinement.
 
     Raises:
         AssetError: If there is no such encoder, or none for the head, or a file is missing.
     """
-    if name != "landmarks":
-        raise AssetError(f"there is no face encoder {name!r}; the available one is 'landmarks'")
+    if name not in ENCODERS:
+        available = " and ".join(map(repr, ENCODERS))
+        raise AssetError(f"there is no face encoder {name!r}; the available ones are {available}")
     model = load_head(head) if isinstance(head, str) else head
     if not isinstance(model, ArkitHead):
         raise AssetError(
-            f"the face encoder 'landmarks' cannot fit the head {model.name!r}; use 'arkit'"
+            f"the face encoder {name!r} cannot fit the head {model.name!r}; use 'arkit'"
         )
-    return LandmarkFaceEncoder(model)
+    if name == LandmarkFaceEncoder.name:
+        return LandmarkFaceEncoder(model)
+    return LearnedFaceEncoder(model, refine=refine)

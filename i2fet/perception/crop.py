@@ -20,6 +20,9 @@ CROP_SIZE = (160, 128)
 STEADY = (33, 133, 362, 263, 168, 6, 1, 2, 98, 327)
 """Landmarks that hardly move with the expression: corners of the eyes, and the nose."""
 
+OTHER_SIDE = (3, 2, 1, 0, 4, 5, 6, 7, 9, 8)
+"""Of `STEADY`, the place of each one's counterpart on the other side."""
+
 PIXELS_PER_METRE = 800.0
 EYE_LEVEL = 0.30
 """Share of the crop's height above the eyes."""
@@ -56,6 +59,8 @@ class Aligner:
 
     def __init__(self, head: HeadModel) -> None:
         points = head.landmarks(head.template[None])[0, list(STEADY), :2]
+        # Symmetric, so that the crop of a mirrored picture is the mirrored crop.
+        points = (points + points[list(OTHER_SIDE)] * torch.tensor([-1.0, 1.0])) / 2
         eyes = points[:4].mean(0)
         height, width = CROP_SIZE
         place = torch.tensor([width / 2, EYE_LEVEL * height])
@@ -79,7 +84,7 @@ class Aligner:
 
 
 def cut(picture: Picture, alignment: Alignment, row: int = 0) -> Picture:
-    """(160, 128, 3) RGB crop of a picture by one of the alignments; edges are repeated beyond it."""
+    """(160, 128, 3) RGB crop of a picture by one of the alignments; beyond it, its edges."""
     height, width = CROP_SIZE
     turn = alignment.turn[row].double().numpy()
     shrink = 1 / np.sqrt(np.linalg.det(turn))

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from i2fet.coefficients import FaceCoefficients
-from i2fet.errors import FaceTooSmallError, NoFaceError
+from i2fet.coefficients import EXPRESSION_SIZE, FaceCoefficients
+from i2fet.errors import FaceTooSmallError, NoFaceError, OptionError
 from i2fet.heads.arkit import ArkitHead
 from i2fet.perception.fitting import (
     IRISES,
@@ -31,7 +30,7 @@ CODE_VERSION = "1"
 """Changes whenever the same picture gives other coefficients, which makes caches stale."""
 
 MIN_FACE_WIDTH = 32
-FIT_BATCH = 64
+BATCH = 64
 FITTED = [*range(IRISES[0]), *IRISES]
 
 
@@ -48,6 +47,8 @@ class EncodedFaces:
         face_width: (N,) pixels; zero where no face was seen.
         landmarks: (N, 478, 3) pixel x and y of the picture, continuous, and depth in the same unit,
             larger nearer the viewer; NaN where not found.
+        confidence: (N, 51) probability that an action and, last, the jaw's opening as a share of
+            jawOpen are right within 0.1; NaN where not found or not known.
     """
 
     coefficients: FaceCoefficients
@@ -56,6 +57,45 @@ class EncodedFaces:
     faces: Tensor
     face_width: Tensor
     landmarks: Tensor
+    confidence: Tensor
+
+    def batches(self) -> Iterator[list[int]]:
+        """The rows with a face, some at a time."""
+        rows = self.found.nonzero()[:, 0].tolist()
+        for start in range(0, len(rows), BATCH):
+            yield rows[start : start + BATCH]
+
+    def put(self, rows: list[int], coefficients: FaceCoefficients, residual: Tensor) -> None:
+        """Fill rows with what was read."""
+        self.residual_percent[rows] = residual
+        for name, values in vars(coefficients).items():
+            getattr(self.coefficients, name)[rows] = values
+
+
+def find_faces(detector: LandmarkDetector, images: Sequence[Picture]) -> EncodedFaces:
+    """The largest faces of N pictures and their landmarks, not yet read."""
+    faces = _detect(detector, images)
+    found = [face is not None and face.width >= MIN_FACE_WIDTH for face in faces]
+    landmarks = torch.full((len(images), LANDMARKS, 3), torch.nan)
+    for row, face in enumerate(faces):
+        if face is not None and found[row]:
+            landmarks[row] = torch.from_numpy(face.points)
+    return EncodedFaces(
+        coefficients=FaceCoefficients.zeros(len(images)),
+        found=torch.tensor(found, dtype=torch.bool),
+        residual_percent=torch.full((len(images),), torch.nan),
+        faces=torch.tensor([face.faces if face else 0 for face in faces]),
+        face_width=torch.tensor([face.width if face else 0.0 for face in faces]),
+        landmarks=landmarks,
+        confidence=torch.full((len(images), EXPRESSION_SIZE + 1), torch.nan),
+    )
+
+
+def _detect(detector: LandmarkDetector, images: Sequence[Picture]) -> list[DetectedFace | None]:
+    if len(images) < 2:
+        return [detector(image) for image in images]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(pool.map(detector, images))
 
 
 class FaceEncoder(Protocol):
@@ -71,8 +111,17 @@ class FaceEncoder(Protocol):
     def fingerprint(self) -> str:
         """Changes whenever the same picture would give other coefficients."""
 
-    def encode(self, images: Sequence[Picture]) -> EncodedFaces:
-        """Read N pictures (H, W, 3) RGB, of any sizes."""
+    def encode(self, images: Sequence[Picture], neutral: Picture | None = None) -> EncodedFaces:
+        """Read N pictures (H, W, 3) RGB, of any sizes.
+
+        Args:
+            images: The pictures.
+            neutral: The person of all of them at rest, if known.
+
+        Raises:
+            NoFaceError: If `neutral` shows no face that is large enough.
+            OptionError: If there is a `neutral` and the encoder has no use for it.
+        """
 
 
 class LandmarkFaceEncoder:
@@ -94,52 +143,37 @@ class LandmarkFaceEncoder:
 
     @property
     def fingerprint(self) -> str:
-        parts = (self.name, CODE_VERSION, version("mediapipe"), self.fitter.head.name)
-        digest = hashlib.sha256(repr((*parts, self.fitter.settings)).encode())
-        for tensor in (self.fitter.basis.mean, self.fitter.basis.slopes, self.fitter.weights):
-            digest.update(tensor.numpy().tobytes())
-        return digest.hexdigest()
+        return encoder_hash(self.name, self.fitter)
 
-    def encode(self, images: Sequence[Picture]) -> EncodedFaces:
-        """Read N pictures (H, W, 3) RGB, of any sizes."""
-        faces = self._detect(images)
-        landmarks = torch.full((len(images), LANDMARKS, 3), torch.nan)
-        encoded = EncodedFaces(
-            coefficients=FaceCoefficients.zeros(len(images)),
-            found=torch.tensor([f is not None and f.width >= MIN_FACE_WIDTH for f in faces]),
-            residual_percent=torch.full((len(images),), torch.nan),
-            faces=torch.tensor([face.faces if face else 0 for face in faces]),
-            face_width=torch.tensor([face.width if face else 0.0 for face in faces]),
-            landmarks=landmarks,
-        )
-        rows = [row for row, found in enumerate(encoded.found.tolist()) if found]
-        for start in range(0, len(rows), FIT_BATCH):
-            self._fit(images, faces, rows[start : start + FIT_BATCH], encoded)
-        return encoded
+    def encode(self, images: Sequence[Picture], neutral: Picture | None = None) -> EncodedFaces:
+        """As `FaceEncoder.encode` says; there is no use for a neutral picture."""
+        if neutral is not None:
+            raise OptionError(
+                "the face encoder 'landmarks' has no use for a neutral photo; leave it out or use "
+                "the encoder 'learned'"
+            )
+        faces = find_faces(self.detector, images)
+        for rows in faces.batches():
+            sizes = torch.tensor([images[row].shape[:2] for row in rows])
+            targets = to_picture_frame(faces.landmarks[rows], sizes)[:, FITTED]
+            coefficients, fitted = self.fitter(targets)
+            faces.put(rows, coefficients, residual_percent(targets, fitted))
+        return faces
 
-    def _detect(self, images: Sequence[Picture]) -> list[DetectedFace | None]:
-        if len(images) < 2:
-            return [self.detector(image) for image in images]
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            return list(pool.map(self.detector, images))
 
-    def _fit(
-        self,
-        images: Sequence[Picture],
-        faces: Sequence[DetectedFace | None],
-        rows: list[int],
-        encoded: EncodedFaces,
-    ) -> None:
-        """Fill the rows of `encoded`."""
-        points = [face.points for row in rows if (face := faces[row]) is not None]
-        landmarks = torch.from_numpy(np.stack(points))
-        sizes = torch.tensor([images[row].shape[:2] for row in rows])
-        targets = to_picture_frame(landmarks, sizes)[:, FITTED]
-        coefficients, fitted = self.fitter(targets)
-        encoded.landmarks[rows] = landmarks
-        encoded.residual_percent[rows] = residual_percent(targets, fitted)
-        for name, values in vars(coefficients).items():
-            getattr(encoded.coefficients, name)[rows] = values
+def encoder_hash(name: str, fitter: LandmarkFitter, *tensors: Tensor) -> str:
+    """Hash of all that decides what an encoder reads.
+
+    Args:
+        name: The encoder's.
+        fitter: What it fits landmarks with.
+        tensors: Its other parameters.
+    """
+    parts = (name, CODE_VERSION, version("mediapipe"), fitter.head.name, fitter.settings)
+    digest = hashlib.sha256(repr(parts).encode())
+    for tensor in (fitter.basis.mean, fitter.basis.slopes, fitter.weights, *tensors):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def to_picture_frame(landmarks: Tensor, sizes: Tensor) -> Tensor:
@@ -167,6 +201,8 @@ class PerceivedFace:
         landmarks: (468, 3) pixel x and y of `image`, and depth in the same unit.
         residual_percent: Of the fit; see `EncodedFaces`.
         faces: How many faces the photo shows; the largest was taken.
+        width: Of the face, pixels of `image`.
+        confidence: (51,) of the actions and the jaw's opening; see `EncodedFaces`.
     """
 
     image: Picture
@@ -174,19 +210,27 @@ class PerceivedFace:
     landmarks: Tensor
     residual_percent: float
     faces: int
+    width: float
+    confidence: Tensor
 
 
-def perceive(photo: Photo, encoder: FaceEncoder) -> PerceivedFace:
+def perceive(photo: Photo, encoder: FaceEncoder, neutral: Photo | None = None) -> PerceivedFace:
     """Read one photo.
+
+    Args:
+        photo: A path, a picture array or a PIL image.
+        encoder: What reads it.
+        neutral: The same person at rest, if known.
 
     Raises:
         PhotoError: If the photo cannot be read.
         NoFaceError: If no face is found in it.
         FaceTooSmallError: If its largest face is narrower than 32 pixels.
+        OptionError: If there is a neutral photo and the encoder has no use for it.
     """
     image = load_photo(photo)
     name = photo if isinstance(photo, str | Path) else "the photo"
-    encoded = encoder.encode([image])
+    encoded = encoder.encode([image], None if neutral is None else load_photo(neutral))
     width = float(encoded.face_width[0])
     height, length = image.shape[:2]
     if width == 0:
@@ -205,4 +249,6 @@ def perceive(photo: Photo, encoder: FaceEncoder) -> PerceivedFace:
         landmarks=encoded.landmarks[0, : IRISES[0]],
         residual_percent=float(encoded.residual_percent[0]),
         faces=int(encoded.faces[0]),
+        width=width,
+        confidence=encoded.confidence[0],
     )

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
+from torch.nn import functional
 
 from i2fet.coefficients import EXPRESSION_SIZE, SHAPE_SIZE, FaceCoefficients
 from i2fet.errors import AssetError
@@ -61,6 +62,19 @@ class FitSettings:
     jaw_opening: float = 1.2
     jaw_sway: float = 0.03
     steps: int = 5
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is known of N faces before their landmarks are looked at.
+
+    Attributes:
+        faces: (N,) their most likely coefficients, from which the fit starts.
+        precision: (N, 153) of shape, expression and jaw, 1 / variance about those coefficients.
+    """
+
+    faces: FaceCoefficients
+    precision: Tensor
 
 
 @dataclass(frozen=True)
@@ -257,29 +271,59 @@ class LandmarkFitter(nn.Module):
         high[jaw] = torch.tensor([opening, s.jaw_sway, s.jaw_sway])
         return low, high
 
+    def clamp(self, faces: FaceCoefficients) -> FaceCoefficients:
+        """(N,) coefficients with shape, expression and jaw brought within the fit's bounds."""
+        codes = torch.cat([faces.shape, faces.face_parameters], dim=1)
+        codes = codes.clamp(self.low[: codes.shape[1]], self.high[: codes.shape[1]])
+        shape, expression, jaw = codes.split([SHAPE_SIZE, EXPRESSION_SIZE, 3], dim=1)
+        pose = torch.cat([faces.global_rotation, jaw], dim=1)
+        return FaceCoefficients(shape, expression, pose, faces.camera)
+
     @torch.no_grad()
-    def forward(self, targets: Tensor) -> tuple[FaceCoefficients, Tensor]:
+    def forward(
+        self, targets: Tensor, belief: Belief | None = None
+    ) -> tuple[FaceCoefficients, Tensor]:
         """Fit.
 
         Args:
             targets: (N, 470, 3) points in half picture sides from the middle; x right, y up,
                 depth towards the viewer from any origin.
+            belief: What is known of these faces, instead of the settings' ridges.
 
         Returns:
             (N,) coefficients, and (N, 470, 3) the fitted points in the targets' frame.
         """
-        estimate = self.estimate(targets)
+        estimate = self.estimate(targets, belief)
         return self._coefficients(estimate), self.fitted(estimate)
 
-    def estimate(self, targets: Tensor) -> Estimate:
+    def estimate(self, targets: Tensor, belief: Belief | None = None) -> Estimate:
         """The fit before it is put as coefficients; see `forward`."""
+        if belief is None:
+            estimate, precision = self._mean_faces(targets), self.prior
+            pull = torch.zeros(UNKNOWNS)
+        else:
+            estimate = self.as_estimate(belief.faces)
+            held = functional.pad(belief.precision, (0, MOTION_SIZE))
+            precision, pull = held.diag_embed(), held * self._unknowns(estimate)
+        for _ in range(self.settings.steps):
+            estimate = self._step(estimate, targets, precision, pull)
+        return estimate
+
+    def _mean_faces(self, targets: Tensor) -> Estimate:
+        """(N,) mean faces, placed on the targets."""
         count = len(targets)
         mean = self.basis.mean[None, :, :3].expand(count, -1, -1)
         linear, jaw = targets.new_zeros(count, LINEAR_SIZE), targets.new_zeros(count, 3)
-        estimate = Estimate(linear, jaw, *align(mean, targets, self.weights))
-        for _ in range(self.settings.steps):
-            estimate = self._step(estimate, targets)
-        return estimate
+        return Estimate(linear, jaw, *align(mean, targets, self.weights))
+
+    def as_estimate(self, faces: FaceCoefficients) -> Estimate:
+        """The estimate that `forward` would put as these (N,) coefficients; depth from the root."""
+        rotation, scale = rotation_matrices(faces.global_rotation), faces.camera[:, 0]
+        root = self.head.joint_positions(faces.shape)[:, 0]
+        place = functional.pad(faces.camera[:, 1:], (0, 1))
+        shift = scale[:, None] * (place + root - (rotation @ root[..., None])[..., 0])
+        linear = torch.cat([faces.shape, faces.expression], dim=1)
+        return Estimate(linear, faces.jaw, rotation, scale, shift)
 
     def fitted(self, estimate: Estimate) -> Tensor:
         """(N, 470, 3) points of an estimate, as seen."""
@@ -292,16 +336,22 @@ class LandmarkFitter(nn.Module):
         expression = self.head.effective_expression(jaw.new_ones(len(jaw), EXPRESSION_SIZE), pose)
         return torch.cat([jaw.new_ones(len(jaw), SHAPE_SIZE), expression], dim=1)
 
-    def _step(self, e: Estimate, targets: Tensor) -> Estimate:
+    @staticmethod
+    def _unknowns(e: Estimate) -> Tensor:
+        """(N, 160) where a step starts."""
+        return torch.cat([e.linear, e.jaw, e.jaw.new_zeros(len(e.jaw), MOTION_SIZE)], dim=1)
+
+    def _step(self, e: Estimate, targets: Tensor, precision: Tensor, pull: Tensor) -> Estimate:
+        """One Gauss-Newton step; `pull` is the precision times the prior's mean."""
         gain = self._gain(e.jaw)
         points, lift = self.basis(e.linear * gain), e.lift()
         turned = points @ lift
         residual = (targets - e.place(turned)) / e.scale[:, None, None]
         columns = torch.cat([self._jaw_columns(e, points), _motion_columns(turned)], dim=1)
         hessian, gradient = self._normal_equations(columns, residual, lift, gain)
-        start = torch.cat([e.linear, e.jaw, e.jaw.new_zeros(len(e.jaw), MOTION_SIZE)], dim=1)
-        gradient = gradient + (hessian @ start[..., None])[..., 0]
-        x = solve_box_qp(hessian + self.prior, gradient, self.low, self.high, start)
+        start = self._unknowns(e)
+        gradient = gradient + (hessian @ start[..., None])[..., 0] + pull
+        x = solve_box_qp(hessian + precision, gradient, self.low, self.high, start)
         linear, jaw, turn, grow, move = x.split([LINEAR_SIZE, 3, 3, 1, 3], dim=1)
         rotation = rotation_matrices(turn) @ e.rotation
         scale, shift = e.scale * grow[:, 0].exp(), e.shift + e.scale[:, None] * move

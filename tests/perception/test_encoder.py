@@ -28,7 +28,7 @@ import torch
 from skimage import data
 from i2fet.perception import load_face_encoder
 torch.set_num_threads(4)
-load_face_encoder().encode([data.astronaut()] * 8)
+load_face_encoder("landmarks").encode([data.astronaut()] * 8)
 print("still heard", file=sys.stderr)
 """
 

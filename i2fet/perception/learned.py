@@ -1,0 +1,213 @@
+"""The learned face encoder: a network reads aligned crops, landmarks put the mesh on the photo."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from i2fet.coefficients import EXPRESSION_SIZE, SHAPE_SIZE, FaceCoefficients
+from i2fet.errors import AssetError, NoFaceError
+from i2fet.files import replacing
+from i2fet.heads.arkit import ArkitHead
+from i2fet.nn.face_network import FaceNetwork, Reading
+from i2fet.perception.crop import Aligner, Alignment, cut, in_picture
+from i2fet.perception.encoder import (
+    FITTED,
+    MIN_FACE_WIDTH,
+    EncodedFaces,
+    encoder_hash,
+    find_faces,
+    to_picture_frame,
+)
+from i2fet.perception.fitting import (
+    Belief,
+    FitSettings,
+    LandmarkFitter,
+    embedding_hash,
+    load_bias,
+    residual_percent,
+)
+from i2fet.perception.images import Picture
+from i2fet.perception.landmarks import LandmarkDetector
+from i2fet.perception.mirror import Mirror
+
+NETWORK_FILE = Path(__file__).with_name("face_network.safetensors")
+REMEDY = "`make train-encoder` trains it"
+
+TOLERANCE = 0.1
+"""An action within this of the truth counts as right."""
+
+HOLD = 10.0
+"""How much the network's word on an expression counts against landmarks, which err together."""
+
+SWAY_SPREAD = 0.01
+"""Standard deviation of the jaw's rotation about its other axes, radians."""
+
+REFINEMENT = FitSettings(steps=3)
+
+
+def save_face_network(
+    network: FaceNetwork, config: Mapping[str, Any], path: Path, head: ArkitHead, **metadata: str
+) -> None:
+    """Write a network as safetensors; its weight matrices in half precision.
+
+    Args:
+        network: The network.
+        config: Arguments with which it was built.
+        path: Ends in .safetensors.
+        head: Whose coefficients it reads.
+        **metadata: What else is to be recorded, such as the training's seed.
+    """
+    state = {
+        key: (value.half() if value.ndim > 1 else value).contiguous()
+        for key, value in network.state_dict().items()
+    }
+    known = {"config": json.dumps(config), "embedding": embedding_hash(head), "head": head.name}
+    with replacing(path) as unfinished:
+        save_file(state, unfinished, {**metadata, **known})
+
+
+def load_face_network(path: Path, head: ArkitHead) -> FaceNetwork:
+    """Read a network, ready to use on the CPU.
+
+    Raises:
+        AssetError: If the file is missing, broken, or made for other landmarks.
+    """
+    if not path.is_file():
+        raise AssetError(f"the face network {path} is missing; {REMEDY}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        network = FaceNetwork(**json.loads(metadata["config"]))
+        network.load_state_dict(state)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise AssetError(f"the face network {path} is broken ({reason}); {REMEDY}") from error
+    if metadata.get("embedding") != embedding_hash(head):
+        raise AssetError(f"the face network {path} is for other landmarks of the head; {REMEDY}")
+    return network.eval().to(memory_format=torch.channels_last)
+
+
+class LearnedFaceEncoder:
+    """MediaPipe finds and aligns the face, a network reads its crop, a fit puts it on the photo.
+
+    Each crop is read together with its mirror image, so that a mirrored photo gives the mirrored
+    face.
+
+    Args:
+        head: The head whose coefficients the network gives.
+        network: Which network; by default the one that comes with the package.
+        refine: Whether identity, head pose and camera are fitted to the landmarks from where the
+            network sees them. It takes 20 ms a photo.
+
+    Raises:
+        AssetError: If the network or the landmark bias is missing or does not belong to the head.
+    """
+
+    name = "learned"
+
+    def __init__(
+        self, head: ArkitHead, network: FaceNetwork | None = None, refine: bool = True
+    ) -> None:
+        self.network = network or load_face_network(NETWORK_FILE, head)
+        self.refine = refine
+        self.fitter = LandmarkFitter(head, REFINEMENT, load_bias(head))
+        self.detector = LandmarkDetector()
+        self.aligner, self.mirror = Aligner(head), Mirror(head)
+
+    @property
+    def fingerprint(self) -> str:
+        name = f"{self.name}, {'refined' if self.refine else 'not refined'}"
+        return encoder_hash(name, self.fitter, *self.network.state_dict().values())
+
+    @torch.no_grad()
+    def encode(self, images: Sequence[Picture], neutral: Picture | None = None) -> EncodedFaces:
+        """As `FaceEncoder.encode` says."""
+        at_rest = None if neutral is None else self._features_at_rest(neutral)
+        faces = find_faces(self.detector, images)
+        for rows in faces.batches():
+            self._read([images[row] for row in rows], at_rest, rows, faces)
+        return faces
+
+    def _features_at_rest(self, neutral: Picture) -> Tensor:
+        """(2, 1, F) of the crop of a face and of its mirror image."""
+        faces = find_faces(self.detector, [neutral])
+        if not faces.found.all():
+            height, width = neutral.shape[:2]
+            raise NoFaceError(
+                f"the neutral photo, {width} x {height} pixels, shows no face at least "
+                f"{MIN_FACE_WIDTH} pixels wide; use one that shows the face from the front"
+            )
+        return self._features(cut_all([neutral], self.aligner.align(faces.landmarks)))
+
+    def _features(self, crops: Tensor) -> Tensor:
+        """(2, N, F) of (N, 3, H, W) crops and of their mirror images."""
+        both = torch.cat([crops, crops.flip(-1)])
+        return self.network.features(both).unflatten(0, (2, len(crops)))
+
+    def read_crops(self, crops: Tensor, at_rest: Tensor | None = None) -> Reading:
+        """The mean of what the network reads from crops and from their mirror images.
+
+        Args:
+            crops: (N, 3, H, W) RGB in [0, 1].
+            at_rest: (2, 1, F) features of the same person at rest.
+        """
+        features = self._features(crops)
+        neutral = None if at_rest is None else at_rest.expand_as(features).flatten(0, 1)
+        reading = self.network.read(features.flatten(0, 1), neutral)
+        count, faces = len(crops), reading.coefficients
+        seen, mirrored = faces[:count], self.mirror(faces[count:])
+        sigma = (reading.sigma[:count] + self.mirror.swap(reading.sigma[count:])) / 2
+        pairs = zip(vars(seen).values(), vars(mirrored).values(), strict=True)
+        return Reading(FaceCoefficients(*((one + other) / 2 for one, other in pairs)), sigma)
+
+    def _read(
+        self,
+        images: Sequence[Picture],
+        at_rest: Tensor | None,
+        rows: list[int],
+        encoded: EncodedFaces,
+    ) -> None:
+        """Fill the rows of `encoded`, in which the landmarks are known."""
+        landmarks = encoded.landmarks[rows]
+        sizes = torch.tensor([image.shape[:2] for image in images])
+        alignment = self.aligner.align(landmarks)
+        reading = self.read_crops(cut_all(images, alignment), at_rest)
+        faces = in_picture(reading.coefficients, alignment, sizes, self.fitter.head)
+        faces = self.fitter.clamp(faces)
+        targets = to_picture_frame(landmarks, sizes)[:, FITTED]
+        if self.refine:
+            faces, fitted = self.fitter(targets, self._belief(faces, reading.sigma))
+        else:
+            fitted = self.fitter.fitted(self.fitter.as_estimate(faces))
+        encoded.put(rows, faces, residual_percent(targets, fitted))
+        encoded.confidence[rows] = confidence(reading.sigma)
+
+    def _belief(self, faces: FaceCoefficients, sigma: Tensor) -> Belief:
+        """What the network knows of expression and jaw; shape as the fit's settings say."""
+        shape = sigma.new_full((len(sigma), SHAPE_SIZE), self.fitter.settings.shape_ridge)
+        held = HOLD / sigma.square()
+        opening = held[:, EXPRESSION_SIZE:] / self.fitter.head.jaw_open_angle**2
+        sway = sigma.new_full((len(sigma), 2), HOLD / SWAY_SPREAD**2)
+        return Belief(faces, torch.cat([shape, held[:, :EXPRESSION_SIZE], opening, sway], dim=1))
+
+
+def cut_all(images: Sequence[Picture], alignment: Alignment) -> Tensor:
+    """(N, 3, H, W) crops of N pictures, RGB in [0, 1]."""
+    crops = np.stack([cut(image, alignment, row) for row, image in enumerate(images)])
+    return torch.from_numpy(crops).movedim(-1, 1).float() / 255
+
+
+def confidence(sigma: Tensor) -> Tensor:
+    """Probability that normal errors of this standard deviation are within `TOLERANCE`."""
+    return torch.erf(TOLERANCE / (math.sqrt(2) * sigma))

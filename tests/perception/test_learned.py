@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from scipy.stats import norm
+
+from i2fet.coefficients import FaceCoefficients
+from i2fet.errors import AssetError, NoFaceError
+from i2fet.heads import ArkitHead
+from i2fet.nn.face_network import FaceNetwork
+from i2fet.perception import EncodedFaces, LearnedFaceEncoder
+from i2fet.perception.learned import confidence, load_face_network, save_face_network
+
+CONFIG = {"widths": [8, 8, 12, 16], "features": 32, "hidden": 48}
+
+
+@pytest.fixture(scope="module")
+def network(head: ArkitHead) -> FaceNetwork:
+    """Untrained: it reads something else from every crop, near a frontal face."""
+    torch.manual_seed(0)
+    network = FaceNetwork(**CONFIG)
+    typical = FaceCoefficients.zeros(64)
+    typical.expression[:] = 0.3 * torch.rand(64, 50)
+    typical.pose[:] = 0.05 * torch.randn(64, 6)
+    typical.pose[:, 3] += 0.1 * head.jaw_open_angle
+    typical.camera[:] = torch.tensor([10.0, 0.0, -0.13]) * (1 + 0.02 * torch.randn(64, 1))
+    network.adopt(typical)
+    with torch.no_grad():
+        network.head[-1].weight.mul_(10)
+        for _ in range(30):
+            network(torch.rand(16, 3, 160, 128))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def encoder(head: ArkitHead, network: FaceNetwork) -> LearnedFaceEncoder:
+    return LearnedFaceEncoder(head, network)
+
+
+@pytest.fixture(scope="module")
+def plain(head: ArkitHead, network: FaceNetwork) -> LearnedFaceEncoder:
+    return LearnedFaceEncoder(head, network, refine=False)
+
+
+@pytest.fixture(scope="module")
+def encoded(plain: LearnedFaceEncoder, astronaut: np.ndarray) -> EncodedFaces:
+    return plain.encode([astronaut, np.zeros((64, 80, 3), np.uint8)])
+
+
+def test_a_saved_network_reads_nearly_alike(
+    head: ArkitHead, network: FaceNetwork, tmp_path: Path
+) -> None:
+    path = tmp_path / "network.safetensors"
+    save_face_network(network, CONFIG, path, head, seed="3")
+    loaded = load_face_network(path, head)
+    crops = torch.rand(2, 3, 160, 128)
+    one, other = network(crops), loaded(crops)
+    torch.testing.assert_close(
+        other.coefficients.expression, one.coefficients.expression, atol=2e-3, rtol=0
+    )
+    assert not loaded.training
+    floats = [t for t in load_file(path).values() if t.ndim > 1]
+    assert {t.dtype for t in floats} == {torch.float16}
+
+
+def test_a_missing_network_is_named(head: ArkitHead, tmp_path: Path) -> None:
+    with pytest.raises(AssetError, match=r"none\.safetensors is missing; `make train-encoder`"):
+        load_face_network(tmp_path / "none.safetensors", head)
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {}, {"config": "{"}, {"config": '{"depth": 3}'}, {"config": "{}"}]
+)
+def test_a_broken_network_is_refused(
+    head: ArkitHead, tmp_path: Path, metadata: dict[str, str] | None
+) -> None:
+    path = tmp_path / "network.safetensors"
+    if metadata is None:
+        path.write_bytes(b"no network")
+    else:
+        save_file({"mean": torch.zeros(3)}, path, metadata)
+    with pytest.raises(AssetError, match=r"is broken .*`make train-encoder`"):
+        load_face_network(path, head)
+
+
+def test_a_network_for_other_landmarks_is_refused(
+    head: ArkitHead, network: FaceNetwork, tmp_path: Path
+) -> None:
+    path = tmp_path / "network.safetensors"
+    metadata = {"config": json.dumps(CONFIG), "embedding": "another"}
+    save_file(network.state_dict(), path, metadata)
+    with pytest.raises(AssetError, match="other landmarks"):
+        load_face_network(path, head)
+
+
+def test_mirrored_crops_give_the_mirrored_face(plain: LearnedFaceEncoder) -> None:
+    crops = torch.rand(3, 3, 160, 128, generator=torch.Generator().manual_seed(1))
+    at_rest = plain._features(crops[:1])
+    with torch.no_grad():
+        seen = plain.read_crops(crops, at_rest)
+        other = plain.read_crops(crops.flip(-1), at_rest.flip(0))
+    mirrored = plain.mirror(seen.coefficients)
+    for name in ("expression", "pose", "camera"):
+        values = getattr(other.coefficients, name)
+        torch.testing.assert_close(values, getattr(mirrored, name), atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(values, getattr(seen.coefficients, name), atol=1e-3)
+    torch.testing.assert_close(other.sigma, plain.mirror.swap(seen.sigma), atol=1e-4, rtol=1e-4)
+
+
+def test_faces_are_read_within_bounds(
+    plain: LearnedFaceEncoder, encoded: EncodedFaces, head: ArkitHead
+) -> None:
+    assert encoded.found.tolist() == [True, False]
+    face = encoded.coefficients[:1]
+    assert 0 <= face.expression.min() <= face.expression.max() <= 1
+    assert face.expression.std() > 0
+    assert 0 <= face.jaw[0, 0] <= 1.2 * head.jaw_open_angle
+    assert ((encoded.confidence[0] > 0) & (encoded.confidence[0] < 1)).all()
+    assert encoded.confidence[1].isnan().all()
+    assert encoded.residual_percent[0] > 0
+    assert encoded.residual_percent[1].isnan()
+
+
+def test_several_photos_are_read_like_single_ones(
+    plain: LearnedFaceEncoder, encoded: EncodedFaces, astronaut: np.ndarray
+) -> None:
+    half = np.ascontiguousarray(astronaut[:256, 100:400])
+    both = plain.encode([half, astronaut])
+    torch.testing.assert_close(
+        both.coefficients.expression[1], encoded.coefficients.expression[0], atol=1e-4, rtol=0
+    )
+
+
+def test_refinement_puts_the_mesh_on_the_photo_and_keeps_what_is_sure(
+    plain: LearnedFaceEncoder,
+    encoder: LearnedFaceEncoder,
+    encoded: EncodedFaces,
+    astronaut: np.ndarray,
+) -> None:
+    refined = encoder.encode([astronaut])
+    assert refined.residual_percent[0] < encoded.residual_percent[0] / 2
+    torch.testing.assert_close(refined.confidence[0], encoded.confidence[0])
+
+
+def test_a_neutral_photo_changes_the_reading(
+    plain: LearnedFaceEncoder, encoded: EncodedFaces, astronaut: np.ndarray
+) -> None:
+    neutral = np.ascontiguousarray(astronaut[:, ::-1])
+    informed = plain.encode([astronaut], neutral)
+    change = informed.coefficients.expression[0] - encoded.coefficients.expression[0]
+    assert change.abs().max() > 1e-3
+
+
+def test_a_neutral_photo_without_a_face_is_refused(
+    plain: LearnedFaceEncoder, astronaut: np.ndarray
+) -> None:
+    with pytest.raises(NoFaceError, match="neutral photo, 80 x 60 pixels"):
+        plain.encode([astronaut], np.zeros((60, 80, 3), np.uint8))
+
+
+def test_no_pictures_give_no_faces(plain: LearnedFaceEncoder) -> None:
+    assert plain.encode([]).coefficients.batch_shape == (0,)
+
+
+def test_confidence_is_the_normal_distributions() -> None:
+    sigma = torch.tensor([0.02, 0.1, 0.5])
+    expected = norm.cdf(0.1 / sigma) - norm.cdf(-0.1 / sigma)
+    np.testing.assert_allclose(confidence(sigma), expected, rtol=1e-5)
+
+
+def test_fingerprint_depends_on_the_network_and_the_refinement(
+    head: ArkitHead, plain: LearnedFaceEncoder, encoder: LearnedFaceEncoder
+) -> None:
+    again = LearnedFaceEncoder(head, plain.network, refine=False)
+    assert again.fingerprint == plain.fingerprint != encoder.fingerprint
+    torch.manual_seed(9)
+    other = LearnedFaceEncoder(head, FaceNetwork(**CONFIG).eval(), refine=False)
+    assert other.fingerprint != plain.fingerprint
