@@ -1,4 +1,4 @@
-"""How synthetic people look: skin, hair, eyes, light and background, all drawn by chance."""
+"""Synthetic people: who they are, how they look, and photographs of them."""
 
 from __future__ import annotations
 
@@ -9,73 +9,56 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
+from datamodules.atlas import ARC, Atlas, load_atlas
+from datamodules.eyes import Eyes, paint_eyes, paint_mouth, sample_eyes
 from datamodules.prototypes import Style, sample_style
+from datamodules.skin import Color, Skin, paint_skin, sample_skin
+from datamodules.surfaces import draw_surface, join
+from datamodules.teeth import RECESS, Teeth, paint_teeth, place_teeth, sample_teeth, teeth_surface
+from datamodules.wrinkles import Creases, draw_relief, sample_creases
 from i2fet.camera import project
 from i2fet.coefficients import SHAPE_SIZE, FaceCoefficients
 from i2fet.heads import ArkitHead
-from i2fet.rendering.mesh import Lighting, render_vertices
+from i2fet.heads.skinning import rotation_matrices
+from i2fet.rendering.mesh import Lighting
 
-SKIN_TONES = torch.tensor(
-    [
-        [0.96, 0.80, 0.71],
-        [0.91, 0.72, 0.60],
-        [0.84, 0.64, 0.50],
-        [0.72, 0.51, 0.38],
-        [0.56, 0.38, 0.28],
-        [0.41, 0.27, 0.20],
-        [0.30, 0.20, 0.15],
-    ]
-)
-HAIR_COLORS = torch.tensor(
+HAIR_COLORS = np.array(
     [
         [0.07, 0.06, 0.06],
         [0.17, 0.11, 0.08],
         [0.30, 0.20, 0.13],
-        [0.52, 0.39, 0.24],
-        [0.42, 0.19, 0.10],
-        [0.50, 0.49, 0.48],
-    ]
+        [0.62, 0.48, 0.30],
+        [0.46, 0.20, 0.10],
+    ],
+    np.float32,
 )
-IRIS_COLORS = torch.tensor(
-    [[0.20, 0.12, 0.07], [0.33, 0.20, 0.10], [0.30, 0.36, 0.22], [0.32, 0.45, 0.55]]
-)
-SCLERA = torch.tensor([0.88, 0.87, 0.85])
-PUPIL = torch.tensor([0.03, 0.03, 0.03])
-MOUTH = torch.tensor([0.22, 0.06, 0.06])
-TONGUE = torch.tensor([0.55, 0.24, 0.24])
+GREY = np.array([0.68, 0.67, 0.66], np.float32)
 
-FOREHEAD_LANDMARK, CHIN_LANDMARK = 10, 152
-EAR_START = 0.86
-"""Ears stand out beyond this share of the head's half width."""
+TEXTURE_SHARE = 2
+"""Texels in a row of the skin for each pixel of a picture."""
+LARGEST_TEXTURE = 768
 
 
 @dataclass(frozen=True)
 class Look:
-    """Everything about a person's picture that is not geometry; colours are RGB in [0, 1].
+    """Everything about a person's picture that is not geometry.
 
     Attributes:
-        skin: (3,).
-        mottling: (K, 3) wave vectors in radians per metre, of the skin's slow changes of tone.
-        phases: (K,) of the waves.
-        hair: (3,); also the brows.
-        hairline: Height of the hairline in face heights above the forehead; None for no hair.
-        brows: How dense the brows are, 0 to 1.
-        lips: (3,).
-        iris: (3,).
-        lighting: A lamp and the light of the room.
-        background: (2, 3) at the top and at the bottom.
+        skin: With lips, beard, brows and make-up.
+        creases: How the skin wrinkles.
+        eyes: Of the eyeballs.
+        teeth: Of both rows.
+        hair: RGB in [0, 1].
+        lighting: Lamps and the light of the room.
+        background: (2, 3) RGB in [0, 1] at the top and at the bottom.
     """
 
-    skin: Tensor
-    mottling: Tensor
-    phases: Tensor
-    hair: Tensor
-    hairline: float | None
-    brows: float
-    lips: Tensor
-    iris: Tensor
+    skin: Skin
+    creases: Creases
+    eyes: Eyes
+    teeth: Teeth
+    hair: Color
     lighting: Lighting
     background: Tensor
 
@@ -96,24 +79,27 @@ def sample_person(rng: Generator) -> Person:
 
 
 def sample_look(rng: Generator) -> Look:
-    """Draw a look: pale to dark skin, shaved or not, lit from any side of the front."""
-    tone = rng.uniform(0, len(SKIN_TONES) - 1)
-    skin = _blend_palette(SKIN_TONES, tone) * _jitter(rng, 0.02)
-    hairs = len(HAIR_COLORS) if tone < 3 else 2
+    """Draw a look: of any age, pale to dark, shaved or not, lit from any side of the front."""
+    age, darkness, bearded = rng.random(), rng.random(), rng.random() < 0.5
+    hair = _sample_hair_color(age, darkness, rng)
     return Look(
-        skin=skin,
-        mottling=torch.from_numpy(rng.normal(0, 50, (8, 3))).float(),
-        phases=torch.from_numpy(rng.uniform(0, 2 * np.pi, 8)).float(),
-        hair=HAIR_COLORS[rng.integers(hairs)] * _jitter(rng, 0.04),
-        hairline=None if rng.random() < 0.1 else rng.uniform(0.05, 0.14),
-        brows=rng.uniform(0.6, 1),
-        lips=skin * torch.tensor([0.86, 0.66, 0.68]) * _jitter(rng, 0.03),
-        iris=_blend_palette(IRIS_COLORS, rng.uniform(0, len(IRIS_COLORS) - 1)),
+        skin=sample_skin(hair, darkness, age, bearded, rng),
+        creases=sample_creases(age, rng),
+        eyes=sample_eyes(darkness, rng),
+        teeth=sample_teeth(rng),
+        hair=hair,
         lighting=_sample_lighting(rng),
         background=torch.from_numpy(rng.uniform(0.1, 0.9) + rng.normal(0, 0.03, (2, 3)))
         .float()
         .clamp(0, 1),
     )
+
+
+def _sample_hair_color(age: float, darkness: float, rng: Generator) -> Color:
+    known = len(HAIR_COLORS) if darkness < 0.5 else 2
+    color = HAIR_COLORS[rng.integers(known)] * rng.lognormal(0, 0.08, 3)
+    grey = rng.random() * (age > 0.6) * (rng.random() < 0.6)
+    return np.asarray(color + grey * (GREY - color), np.float32)
 
 
 def _sample_lighting(rng: Generator) -> Lighting:
@@ -126,54 +112,21 @@ def _sample_lighting(rng: Generator) -> Lighting:
     ambient = rng.uniform(0.25, 0.55)
     lamp = rng.uniform(0.9, 1.2) - ambient
     return Lighting(
-        ambient=ambient * _jitter(rng, 0.03),
+        ambient=torch.from_numpy(ambient * rng.lognormal(0, 0.03, 3)).float(),
         directions=torch.tensor([direction], dtype=torch.float32),
-        colors=lamp * _jitter(rng, 0.03)[None],
+        colors=torch.from_numpy(lamp * rng.lognormal(0, 0.03, (1, 3))).float(),
         wrap=rng.uniform(0.1, 0.5),
     )
 
 
-def _blend_palette(palette: Tensor, position: float) -> Tensor:
-    low = min(int(position), len(palette) - 2)
-    return torch.lerp(palette[low], palette[low + 1], position - low)
-
-
-def _jitter(rng: Generator, spread: float) -> Tensor:
-    return torch.from_numpy(rng.lognormal(0, spread, 3)).float()
-
-
-def paint(head: ArkitHead, look: Look) -> Tensor:
-    """(V, 3) RGB of each vertex in [0, 1], without light."""
-    waves = (head.template @ look.mottling.T + look.phases).sin().mean(1, keepdim=True)
-    blush = torch.tensor([0.05, 0.10, 0.10])
-    colors = look.skin * (1 + waves * blush)
-    if look.hairline is not None:
-        colors = torch.lerp(colors, look.hair.expand_as(colors), hair_mask(head, look.hairline))
-    layers = (
-        ("brows", look.hair * 0.8 + look.skin * 0.1, look.brows),
-        ("lips", look.lips, 0.85),
-        ("mouth_interior", MOUTH, 1.0),
-        ("tongue", TONGUE, 1.0),
-        ("sclera", SCLERA, 1.0),
-        ("iris", look.iris, 1.0),
-        ("pupil", PUPIL, 1.0),
-    )
-    for region, color, opacity in layers:
-        mask = head.regions[region][:, None] * opacity
-        colors = torch.lerp(colors, color.expand_as(colors), mask)
-    return colors.clamp(0, 1)
-
-
-def hair_mask(head: ArkitHead, hairline: float) -> Tensor:
-    """(V, 1) how much hair covers each vertex: the scalp behind a plane from forehead to nape."""
-    forehead, chin = head.landmarks(head.template[None])[0, [FOREHEAD_LANDMARK, CHIN_LANDMARK]]
-    height = forehead[1] - chin[1]
-    edge = forehead + height * torch.tensor([0, hairline, 0])
-    normal = functional.normalize(torch.tensor([0.0, 0.55, -0.85]), dim=0)
-    behind = torch.sigmoid((head.template - edge) @ normal / (0.015 * height))
-    width = head.template[:, 0].abs()
-    ears = torch.sigmoid((width - EAR_START * width.max()) / (0.01 * height))
-    return (behind * (1 - ears))[:, None]
+def paint(look: Look, atlas: Atlas) -> Tensor:
+    """(5 S / 4, S, 4) texture of a person: RGB and gloss in [0, 1]."""
+    texture = atlas.blank()
+    paint_skin(look.skin, atlas, texture)
+    paint_eyes(look.eyes, atlas, texture)
+    paint_mouth(atlas, texture)
+    paint_teeth(look.teeth, atlas, texture)
+    return torch.from_numpy(texture)
 
 
 def photograph(
@@ -182,6 +135,7 @@ def photograph(
     coefficients: FaceCoefficients,
     size: int,
     background: NDArray[np.uint8] | None = None,
+    supersample: int = 2,
 ) -> NDArray[np.uint8]:
     """Pictures of one person.
 
@@ -191,22 +145,42 @@ def photograph(
         coefficients: Of T faces.
         size: Width and height, pixels.
         background: (size, size, 3) RGB instead of the look's own.
+        supersample: Samples along each side of a pixel.
 
     Returns:
         (T, size, size, 3) RGB.
     """
+    atlas = load_atlas(head, min(TEXTURE_SHARE * size, LARGEST_TEXTURE) // 4 * 4)
+    texture = paint(look, atlas)
+    texture[..., :3].square_()
     vertices = head.vertices(coefficients)
-    return render_vertices(
-        project(vertices, coefficients.camera, size, size),
+    teeth, mouth_light = place_teeth(head, look.teeth, coefficients, vertices)
+    vertices = torch.cat([vertices, teeth], 1)
+    surface = join([atlas.surface, teeth_surface()])
+    openness = surface.openness.repeat(len(vertices), 1)
+    openness[:, head.num_vertices :] *= mouth_light[:, None]
+    pixels = project(vertices, coefficients.camera, size, size)
+    _recess_mouth(head, pixels, coefficients.camera[:, :1] * size / 2)
+    return draw_surface(
+        surface,
         vertices,
-        head.faces,
-        paint(head, look),
-        size,
-        size,
+        pixels,
+        openness,
+        texture,
+        draw_relief(head, look.creases, atlas, coefficients.expression),
+        rotation_matrices(coefficients.global_rotation),
+        ARC,
         look.lighting,
         _backdrop(look.background, size) if background is None else background,
-        supersample=2,
+        supersample,
     )
+
+
+def _recess_mouth(head: ArkitHead, pixels: Tensor, metre: Tensor) -> None:
+    """Move the depth of all within the mouth back, in place: nothing then pierces the lips."""
+    inside = (head.regions["mouth_interior"] + head.regions["tongue"]) > 0.5
+    pixels[:, : head.num_vertices, 2] -= inside * 3 * RECESS * metre
+    pixels[:, head.num_vertices :, 2] -= RECESS * metre
 
 
 def _backdrop(colors: Tensor, size: int) -> NDArray[np.uint8]:
