@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
@@ -19,13 +17,13 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.progress import track
 from safetensors.torch import save_file
 
 from datamodules.ckplus import LABELS, TRUTH, Sequence
 from datamodules.motion import HOLD_FRAMES, sample_sequence
+from datamodules.parallel import count_workers, share_out
 from datamodules.people import photograph, sample_person
 from datamodules.prototypes import Variability
 from datamodules.records import MARKER, read_marker
@@ -228,21 +226,11 @@ def record_all(
         takes: To be recorded.
         workers: Processes; as many as there are cores by default.
     """
-    for _ in track(_run(record, takes, workers), "Synthetic people", total=len(takes)):
+    workers = count_workers(workers, len(takes))
+    # In this process, if there is nothing to share.
+    done = share_out(record, takes, workers) if workers > 1 else map(record, takes)
+    for _ in track(done, "Synthetic people", total=len(takes)):
         pass
-
-
-def _run(
-    record: Callable[[_Take], None], takes: list[_Take], workers: int | None
-) -> Iterator[None]:
-    workers = min(workers or len(os.sched_getaffinity(0)), len(takes))
-    if workers <= 1:
-        yield from map(record, takes)
-        return
-    # Spawned, since threads of torch and Warp do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
-        yield from pool.map(record, takes)
 
 
 @cache
