@@ -69,8 +69,8 @@ train-celebvhq: $(if $(filter data/celebvhq-synthetic,$(CELEBVHQ)),data/celebvhq
 
 .PHONY: train-classifier-ckplus
 train-classifier-ckplus: $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckplus-synthetic/SYNTHETIC.json) | $(READY) ## The classifier of shape images on CKPLUS=...
-	@$(I2FET) fit --config experiments/ckplus/classifier.yaml --data.init_args.root $(CKPLUS) $(ARGS)
-	@$(I2FET) test --config experiments/ckplus/classifier.yaml --data.init_args.root $(CKPLUS) $(ARGS) \
+	@$(I2FET) fit --config experiments/ckplus/classifier.yaml --data.root $(CKPLUS) $(ARGS)
+	@$(I2FET) test --config experiments/ckplus/classifier.yaml --data.root $(CKPLUS) $(ARGS) \
 		--ckpt_path outputs/ckplus/classifier/best.ckpt
 
 .PHONY: head

@@ -1,4 +1,13 @@
-"""Tensors on disk that are rebuilt whenever what they were made from has changed."""
+"""Tensors on disk that are rebuilt whenever what they were made from has changed.
+
+A cached file is a safetensors file, which other programs can read and map into memory. Its metadata
+has one entry, `cache`, a JSON object of
+
+- `key`: all that the tensors were made from,
+- `checksum`: SHA-256 over the tensors in the order of their names, each as its name, type and shape
+  and then its bytes,
+- and whatever notes the maker adds for other readers.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +16,11 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -20,7 +31,11 @@ from i2fet.files import replacing
 
 logger = logging.getLogger(__name__)
 
+HEADER = "cache"
+"""The only entry of the metadata, as safetensors writes several in an order that changes."""
+
 Key = Mapping[str, str]
+Notes = Mapping[str, Any]
 Tensors = dict[str, Tensor]
 
 
@@ -33,8 +48,15 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("I2FET_CACHE", "outputs/cache"))
 
 
-def load_or_build(path: Path, key: Key, build: Callable[[], Tensors]) -> Tensors:
-    """Read tensors from a file, or make and keep them if it is not theirs any more.
+def unfinished_folder(path: Path) -> Path:
+    """Where a builder of `path` may keep what it needs to resume; removed with the next success."""
+    return path.with_suffix(".unfinished")
+
+
+def load_or_build(
+    path: Path, key: Key, build: Callable[[], Tensors], notes: Notes | None = None
+) -> Tensors:
+    """Map tensors of a file into memory, or make and keep them if it is not theirs any more.
 
     Of several processes that ask at once one builds and the others wait for it.
 
@@ -42,20 +64,27 @@ def load_or_build(path: Path, key: Key, build: Callable[[], Tensors]) -> Tensors
         path: A `.safetensors` file.
         key: Everything the tensors were made from, as text.
         build: Makes the tensors.
+        notes: Further entries of the header, that can be written as JSON.
 
     Raises:
         OutputError: The file cannot be written.
     """
     with _locked(path.with_suffix(".lock")):
         try:
-            return _read(path, key)
+            tensors = _read(path, key)
         except _UnusableError as reason:
             logger.info("building %s: %s", path, reason)
-        tensors = build()
-        header = {"key": json.dumps(dict(key), sort_keys=True), "checksum": _checksum(tensors)}
-        with replacing(path) as unfinished:
-            save_file(tensors, unfinished, metadata=header)
-        return tensors
+            tensors = build()
+            _write(path, key, tensors, notes or {})
+        if unfinished_folder(path).exists():
+            shutil.rmtree(unfinished_folder(path))
+    return tensors
+
+
+def _write(path: Path, key: Key, tensors: Tensors, notes: Notes) -> None:
+    header = {**notes, "key": dict(key), "checksum": _checksum(tensors)}
+    with replacing(path) as unfinished:
+        save_file(tensors, unfinished, {HEADER: json.dumps(header, sort_keys=True)})
 
 
 @contextmanager
@@ -78,10 +107,9 @@ def _read(path: Path, key: Key) -> Tensors:
         raise _UnusableError("it is not there yet")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {})[HEADER])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        cached_key = dict(json.loads(header["key"]))
-        checksum = header["checksum"]
+        cached_key, checksum = dict(header["key"]), header["checksum"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         raise _UnusableError("the file is corrupt") from None
     changed = sorted(name for name in {*key, *cached_key} if key.get(name) != cached_key.get(name))
@@ -96,5 +124,5 @@ def _checksum(tensors: Tensors) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()

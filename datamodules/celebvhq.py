@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 from datamodules.clips import ClipError, ClipInfo, inspect_clip
 from datamodules.motion import FPS
 from datamodules.records import (
+    FORBIDDEN,
     FaceRecord,
     FaceRecords,
     Skipped,
@@ -184,8 +186,16 @@ class _Reader:
         """Where the clips are, relative to the root."""
         if self.marker:
             return {clip.name: Path(CLIPS, f"{clip.name}.mp4") for clip in clips}
-        found = sorted(self.root.rglob("[!.]*.mp4"))
-        return {path.stem: path.relative_to(self.root) for path in found}
+        found = [
+            Path(folder, name).relative_to(self.root)
+            for folder, _, names in os.walk(self.root, onerror=self._skip_folder)
+            for name in names
+            if name.endswith(".mp4") and name[0] != "."
+        ]
+        return {path.stem: path for path in sorted(found)}
+
+    def _skip_folder(self, error: OSError) -> None:
+        self._skip(Path(error.filename).relative_to(self.root).as_posix(), FORBIDDEN)
 
     def _sample(self, clip: Clip, places: dict[str, Path]) -> list[FaceRecord]:
         try:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from datamodules.records import FaceRecord, FaceRecords, Skipped, check_synthetic, read_marker
+from datamodules.records import (
+    FORBIDDEN,
+    FaceRecord,
+    FaceRecords,
+    Skipped,
+    check_synthetic,
+    read_marker,
+)
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import CKPLUS_EMOTIONS, Emotion
-from i2fet.errors import DatasetError
+from i2fet.errors import DatasetError, OptionError
 
 IMAGES = "cohn-kanade-images"
 LABELS = "Emotion"
@@ -51,7 +59,7 @@ class _UnusableError(Exception):
     """Why a sequence is skipped."""
 
 
-def read_ckplus(root: str | Path, apex_frames: int = 3) -> FaceRecords:
+def read_ckplus(root: str | Path, apex_frames: int = 3, unlabelled: bool = False) -> FaceRecords:
     """List the labelled frames of CK+ or of its synthetic twin.
 
     Of every labelled sequence the first frame is neutral and the last ones carry the label.
@@ -59,19 +67,23 @@ def read_ckplus(root: str | Path, apex_frames: int = 3) -> FaceRecords:
     Args:
         root: Folder that holds `cohn-kanade-images` and `Emotion`.
         apex_frames: How many frames at the end show the expression.
+        unlabelled: Whether to take the neutral first frame of sequences without a label too.
 
     Raises:
-        DatasetError: The folder is missing, in another layout, without a usable sequence, or an
-            unfinished synthetic corpus.
+        DatasetError: The folder is missing, forbidden, in another layout, without a usable
+            sequence, or an unfinished synthetic corpus.
+        OptionError: No frame to show the expression.
     """
+    if apex_frames < 1:
+        raise OptionError(f"apex_frames is {apex_frames}; take at least 1")
     root = Path(root)
     marker = read_marker(root)
     _check_layout(root, synthetic=marker is not None)
     records: list[FaceRecord] = []
-    skipped: list[Skipped] = []
-    for sequence in _sequences(root):
+    sequences, skipped = _sequences(root)
+    for sequence in sequences:
         try:
-            records += _read_sequence(root, sequence, apex_frames)
+            records += _read_sequence(root, sequence, apex_frames, unlabelled)
         except _UnusableError as reason:
             skipped.append(Skipped(f"{sequence.subject}/{sequence.number}", str(reason)))
     _check_content(root, records, marker["sequences"] if marker else 1)
@@ -85,6 +97,8 @@ def _check_layout(root: Path, synthetic: bool) -> None:
     for name in (TRUTH if synthetic else IMAGES, LABELS):
         if not (root / name).is_dir():
             raise DatasetError(f"{root} has no folder {name}, so it is not CK+; {hint}")
+        if not os.access(root / name, os.R_OK | os.X_OK):
+            raise DatasetError(f"{root / name} cannot be read; ask its owner for the permission")
 
 
 def _check_content(root: Path, records: list[FaceRecord], expected: int) -> None:
@@ -102,25 +116,34 @@ def _folders(path: Path) -> list[Path]:
     return sorted(item for item in visible if item.is_dir())
 
 
-def _sequences(root: Path) -> list[Sequence]:
+def _sequences(root: Path) -> tuple[list[Sequence], list[Skipped]]:
+    """The sequences of both trees, and the folders that cannot be looked into."""
     trees = [root / name for name in (IMAGES, LABELS) if (root / name).is_dir()]
-    return sorted(
-        {
-            Sequence(subject.name, number.name)
-            for tree in trees
-            for subject in _folders(tree)
-            for number in _folders(subject)
-        }
-    )
+    found: set[Sequence] = set()
+    skipped = []
+    for subject in (folder for tree in trees for folder in _folders(tree)):
+        try:
+            found |= {Sequence(subject.name, number.name) for number in _folders(subject)}
+        except PermissionError:
+            skipped.append(Skipped(subject.relative_to(root).as_posix(), FORBIDDEN))
+    return sorted(found), skipped
 
 
-def _read_sequence(root: Path, sequence: Sequence, apex_frames: int) -> list[FaceRecord]:
-    emotion = _read_label(root / sequence.labels)
-    frames = _frames(root, sequence)
+def _read_sequence(
+    root: Path, sequence: Sequence, apex_frames: int, unlabelled: bool
+) -> list[FaceRecord]:
+    try:
+        emotion = _read_label(root / sequence.labels)
+        frames = _frames(root, sequence)
+    except PermissionError:
+        raise _UnusableError(FORBIDDEN) from None
+    if emotion is None and not unlabelled:
+        raise _UnusableError("no label")
     if len(frames) < 2:
         raise _UnusableError("fewer than two frames")
-    apex = range(max(1, len(frames) - apex_frames), len(frames))
-    labels = {0: Emotion.NEUTRAL, **dict.fromkeys(apex, emotion)}
+    labels = {0: Emotion.NEUTRAL}
+    if emotion is not None:
+        labels |= dict.fromkeys(range(max(1, len(frames) - apex_frames), len(frames)), emotion)
     return [
         FaceRecord(
             sequence.subject,
@@ -132,13 +155,16 @@ def _read_sequence(root: Path, sequence: Sequence, apex_frames: int) -> list[Fac
     ]
 
 
-def _read_label(folder: Path) -> Emotion:
-    files = sorted(folder.glob("[!.]*_emotion.txt"))
+def _read_label(folder: Path) -> Emotion | None:
+    """The expression of a sequence, or None if it has no label."""
+    if not folder.is_dir():
+        return None
+    files = _files(folder, "_emotion.txt")
     if not files:
-        raise _UnusableError("no label")
+        return None
     try:
         value = float(files[0].read_text())
-    except (ValueError, OSError):
+    except ValueError:
         raise _UnusableError("unreadable label") from None
     if value not in range(1, len(CKPLUS_EMOTIONS) + 1):
         raise _UnusableError(f"label {value:g} out of range")
@@ -147,11 +173,17 @@ def _read_label(folder: Path) -> Emotion:
 
 def _frames(root: Path, sequence: Sequence) -> list[str]:
     if (root / sequence.images).is_dir():
-        pictures = (root / sequence.images).glob("[!.]*.png")
-        return sorted(path.name for path in pictures if path.stat().st_size)
+        pictures = _files(root / sequence.images, ".png")
+        return [path.name for path in pictures if path.stat().st_size]
     if (root / sequence.truth).exists():
         return [sequence.frame(index) for index in range(_truth_length(root / sequence.truth))]
     return []
+
+
+def _files(folder: Path, ending: str) -> list[Path]:
+    """Visible files; unlike `glob`, this does not take a forbidden folder for an empty one."""
+    names = sorted(path.name for path in folder.iterdir())
+    return [folder / name for name in names if name.endswith(ending) and name[0] != "."]
 
 
 def _truth_length(path: Path) -> int:

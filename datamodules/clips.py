@@ -12,6 +12,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from datamodules.records import FORBIDDEN
+
 CUT = 0.12
 """Least sudden change of mean brightness at a cut; talking heads stay below half of it."""
 
@@ -47,7 +49,7 @@ def inspect_clip(path: Path) -> ClipInfo:
             info = ClipInfo(stream.frames, float(stream.average_rate or 0))
             end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
     except PermissionError as error:
-        raise ClipError("no permission to read") from error
+        raise ClipError(FORBIDDEN) from error
     except (av.FFmpegError, IndexError) as error:
         raise ClipError("not a readable video") from error
     if not info.frames or not info.fps:

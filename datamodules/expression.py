@@ -1,31 +1,34 @@
-"""The Lightning data module of every task: pairs of expressions and the sentences between them."""
+"""The Lightning data module of every task."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.cache import Key, Tensors, default_cache_dir, load_or_build
-from datamodules.extraction import DECODER_VERSION, extract
+from datamodules.cache import Tensors, default_cache_dir, load_or_build
+from datamodules.extraction import EncoderLoader, cache_path, load_perceived
 from datamodules.layouts import LAYOUTS
 from datamodules.pairs import (
     PARTS,
     Batch,
     FaceDataset,
     FaceTable,
+    NeutralDataset,
     PairDataset,
     Samples,
     draw_samples,
+    neutral_pairs,
+    split_samples,
     split_sizes,
     split_subjects,
 )
@@ -44,22 +47,29 @@ logger = logging.getLogger(__name__)
 
 ALL_EMOTIONS = list(Emotion)
 
+View = Literal["pairs", "faces", "neutral"]
+ViewDataset = PairDataset | FaceDataset | NeutralDataset
+
+_Items = TypeVar("_Items", Samples, Tensor)
+
 
 class ExpressionDataModule(LightningDataModule):
-    """Samples of the paper (Section IV-A) from CK+, CelebV-HQ or a synthetic twin of them.
-
-    A sample is two different expressions of one subject and one of the sentences that ask for that
-    transition; `PairDataset` says what a batch holds. Coefficients are in the head's own units.
+    """Faces of CK+, CelebV-HQ or a synthetic twin of them, with coefficients in the head's units.
 
     Args:
         root: The dataset's folder.
         dataset: Its layout.
+        view: What a sample is. "pairs" is the paper's (Section IV-A): two different expressions of
+            one subject and one of the sentences that ask for that transition; see `PairDataset`.
+            "faces" is every single face; see `FaceDataset`. "neutral" is every expression with
+            every neutral face of its subject; see `NeutralDataset`. The last two have eight
+            labels, of which neutral is the last.
         coefficients: "perceived" reads them off the pictures; "true" takes the truth that only
             synthetic people have.
         encoder: Name of the face encoder for perceived coefficients.
         head: Name of the parametric head.
-        text: Name of the text encoder.
-        samples: Number of samples in all three parts; by default the paper's, 26,352 of CK+ and
+        text: Name of the text encoder, which only pairs have.
+        samples: Number of pairs in all three parts; by default the paper's, 26,352 of CK+ and
             28,335 of CelebV-HQ.
         split: "subject" keeps the subjects of the parts apart; "sample" splits the samples at
             random, as the paper does. 10 % are for testing, 10 % of the rest for validation.
@@ -69,7 +79,10 @@ class ExpressionDataModule(LightningDataModule):
         seed: Of the split and of the draws.
         cache_dir: Where extracted coefficients and embedded sentences are kept; by default
             `$I2FET_CACHE` or `outputs/cache`.
+        workers: Processes that read pictures if they are not in the cache; as many as there are
+            cores by default.
         apex_frames: CK+: frames at the end of a sequence that show its expression.
+        unlabelled: CK+: whether to take the neutral first frame of sequences without a label too.
         frames_per_span: CelebV-HQ: frames taken from each part of a clip that has a label.
         min_expressions: Fewest different expressions of a subject; by default 3 in CelebV-HQ, as
             in the paper.
@@ -77,11 +90,11 @@ class ExpressionDataModule(LightningDataModule):
             paper, and any in CK+.
 
     Attributes:
-        emotions: The labels that are paired; batches index them.
+        emotions: The labels; batches index them.
         head_name: The head the coefficients belong to.
         encoder_name: Where they come from: the encoder's name, or "true".
-        text_name: The text encoder.
-        text_width: D, the size of its token embeddings.
+        text_name: The text encoder; "none" where there is no text.
+        text_width: D, the size of its token embeddings; 0 where there is no text.
         synthetic: After setup: whether the people are synthetic.
         description: After setup: one line for logs and cards.
         faces: After setup: every usable face, the neutral ones included.
@@ -109,6 +122,7 @@ class ExpressionDataModule(LightningDataModule):
         self,
         root: str,
         dataset: Literal["ckplus", "celebvhq"] = "ckplus",
+        view: View = "pairs",
         coefficients: Literal["perceived", "true"] = "perceived",
         encoder: str = "landmarks",
         head: str = "arkit",
@@ -120,7 +134,9 @@ class ExpressionDataModule(LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
         cache_dir: str | None = None,
+        workers: int | None = None,
         apex_frames: int = 3,
+        unlabelled: bool = False,
         frames_per_span: int = 3,
         min_expressions: int | None = None,
         max_head_angle: float | None = None,
@@ -129,24 +145,27 @@ class ExpressionDataModule(LightningDataModule):
         self.save_hyperparameters()
         self.root = Path(root)
         self.dataset = dataset
+        self.view = view
         self.seed = seed
         self.split = split
         self.layout = LAYOUTS[dataset]
         self.num_samples = _default(samples, self.layout.samples)
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.workers = workers
         self.apex_frames = apex_frames
+        self.unlabelled = unlabelled
         self.frames_per_span = frames_per_span
         self.min_expressions = _default(min_expressions, self.layout.min_expressions)
         self.max_head_angle = _default(max_head_angle, self.layout.max_head_angle)
         self.style = instructions
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
-        self.emotions = LABEL_SETS[dataset]
+        self.emotions = LABEL_SETS[dataset] if view == "pairs" else tuple(Emotion)
         self.head_name = head
         self.encoder_name = encoder if coefficients == "perceived" else "true"
-        self.text_name = text
-        self.text_width = load_text_encoder(text).width
-        self._datasets: Mapping[str, PairDataset | FaceDataset] = {}
+        self.text_name = text if view == "pairs" else "none"
+        self.text_width = load_text_encoder(text).width if view == "pairs" else 0
+        self._datasets: Mapping[str, ViewDataset] = {}
 
     def prepare_data(self) -> None:
         """Extract coefficients and embed sentences into the cache.
@@ -154,8 +173,10 @@ class ExpressionDataModule(LightningDataModule):
         Raises:
             DatasetError: The dataset is missing, unfinished or not what was asked for.
         """
-        self._load_coefficients(self._read_records())
-        self._load_sentences()
+        records, _ = self._extracted
+        logger.info("%s: %s", self.root, records.summary())
+        if self.view == "pairs":
+            logger.info("%d sentences", len(self._sentences["mask"]))
 
     def setup(self, stage: str | None = None) -> None:
         """Read the tables into memory, split them and draw the samples; equal on all ranks."""
@@ -166,7 +187,9 @@ class ExpressionDataModule(LightningDataModule):
         self._save_split()
 
     def _build(self) -> None:
-        self.records, coefficients = self._read_faces()
+        self.records, coefficients = select_faces(
+            *self._extracted, self.max_head_angle, self.min_expressions
+        )
         self.synthetic = self.records.synthetic
         self.faces, names = _face_table(self.records, coefficients)
         self._datasets = self._make_datasets()
@@ -177,13 +200,18 @@ class ExpressionDataModule(LightningDataModule):
         self._describe_training_faces()
         self.description = self._describe()
 
-    def _make_datasets(self) -> Mapping[str, PairDataset | FaceDataset]:
-        parts = self._draw_parts()
-        tokens = self._load_sentences()
-        return {
-            part: PairDataset(self.faces, samples, tokens["tokens"], tokens["mask"])
-            for part, samples in parts.items()
-        }
+    def _make_datasets(self) -> Mapping[str, ViewDataset]:
+        if self.view == "pairs":
+            tokens = self._sentences
+            return {
+                part: PairDataset(self.faces, samples, tokens["tokens"], tokens["mask"])
+                for part, samples in self._split_items(self._draw_samples).items()
+            }
+        if self.view == "neutral":
+            pairs = self._split_items(self._pair_with_neutral)
+            return {part: NeutralDataset(self.faces, some) for part, some in pairs.items()}
+        faces = self._split_items(lambda rows, _: rows)
+        return {part: FaceDataset(self.faces, rows) for part, rows in faces.items()}
 
     @property
     def population(self) -> str:
@@ -218,32 +246,19 @@ class ExpressionDataModule(LightningDataModule):
             collate_fn=_as_is,
         )
 
-    def _read_records(self) -> FaceRecords:
+    @cached_property
+    def _extracted(self) -> tuple[FaceRecords, Tensors]:
+        """All frames and their coefficients; whichever hook asks first reads them."""
         options = {name: getattr(self, name) for name in self.layout.options}
         records = self.layout.read(self.root, **options)
-        logger.info("%s: %s", self.root, records.summary())
-        return records
-
-    def _load_coefficients(self, records: FaceRecords) -> Tensors:
         if self.encoder_name == "true":
             self._check_head()
             truth = self.layout.read_truth(records)
             everywhere = torch.ones(len(truth), dtype=torch.bool)
-            return {**vars(truth), "readable": everywhere, "found": everywhere}
-        # Imported here, since it takes seconds that a run on the truth need not spend.
-        from i2fet.perception import load_face_encoder
-
-        encoder = load_face_encoder(self.encoder_name, self.head_name)
-        key: Key = {
-            "head": self.head_name,
-            "encoder": encoder.fingerprint,
-            "decoder": DECODER_VERSION,
-            "dataset": records.fingerprint(),
-        }
-        place = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:8]
-        folder = self.cache_dir / f"{self.root.name}-{place}"
-        path = folder / f"{self.head_name}-{self.encoder_name}.safetensors"
-        return load_or_build(path, key, lambda: extract(encoder, records))
+            return records, {**vars(truth), "readable": everywhere, "found": everywhere}
+        path = cache_path(self.root, self.encoder_name, self.head_name, self.cache_dir)
+        loader = EncoderLoader(self.encoder_name, self.head_name)
+        return records, load_perceived(records, path, loader, self.head_name, self.workers)
 
     def _check_head(self) -> None:
         marker = read_marker(self.root) or {}
@@ -254,7 +269,8 @@ class ExpressionDataModule(LightningDataModule):
                 f"use --data.head {head}"
             )
 
-    def _load_sentences(self) -> Tensors:
+    @cached_property
+    def _sentences(self) -> Tensors:
         sentences = all_instructions(self.emotions, self.style)
         digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()
         path = self.cache_dir / f"{self.dataset}-{self.style}-{self.text_name}.safetensors"
@@ -264,28 +280,28 @@ class ExpressionDataModule(LightningDataModule):
 
         return load_or_build(path, {"text": self.text_name, "sentences": digest}, embed)
 
-    def _read_faces(self) -> tuple[FaceRecords, FaceCoefficients]:
-        """The faces that are used, after all that can go wrong has been sorted out."""
-        records = self._read_records()
-        tensors = self._load_coefficients(records)
-        return select_faces(records, tensors, self.max_head_angle, self.min_expressions)
+    def _split_items(self, take: Callable[[Tensor, int], _Items]) -> dict[str, _Items]:
+        """Part the samples.
 
-    def _draw_parts(self) -> dict[str, Samples]:
+        Args:
+            take: Makes samples of some rows of `faces`; the number is used where it is a choice.
+        """
         sizes = split_sizes(self.num_samples)
         if self.split == "subject":
             self.rows = split_subjects(self.faces.subject, self.faces.emotion, self.seed)
-            return {part: self._draw(self.rows[part], sizes[part]) for part in PARTS}
-        samples = self._draw(torch.arange(len(self.faces.subject)), self.num_samples)
-        generator = torch.Generator().manual_seed(self.seed + 1)
-        order = torch.randperm(self.num_samples, generator=generator)
-        pieces = order.split([sizes[part] for part in PARTS])
-        parts = {part: samples[piece] for part, piece in zip(PARTS, pieces, strict=True)}
-        self.rows = {part: some.faces.unique() for part, some in parts.items()}
+            return {part: take(self.rows[part], sizes[part]) for part in PARTS}
+        items = take(torch.arange(len(self.faces.subject)), self.num_samples)
+        pieces = split_samples(len(items), self.seed)
+        parts = {part: items[piece] for part, piece in pieces.items()}
+        self.rows = {part: _rows_of(some).unique() for part, some in parts.items()}
         return parts
 
-    def _draw(self, rows: Tensor, count: int) -> Samples:
+    def _draw_samples(self, rows: Tensor, count: int) -> Samples:
         sentences = len(pair_instructions(self.emotions[0], self.emotions[1], self.style))
         return draw_samples(self.faces, rows, count, len(self.emotions), sentences, self.seed)
+
+    def _pair_with_neutral(self, rows: Tensor, _: int) -> Tensor:
+        return neutral_pairs(self.faces, rows, self.emotions.index(Emotion.NEUTRAL))
 
     def _training_faces(self) -> tuple[FaceCoefficients, Tensor]:
         """The labelled faces of the training part, and their labels."""
@@ -313,11 +329,9 @@ class ExpressionDataModule(LightningDataModule):
         )
         return (
             f"{self.dataset}: {people} in {self.root}, {source}, head {self.head_name}, "
-            f"{self._describe_samples()}"
+            f"text {self.text_name}, {sum(map(len, self._datasets.values()))} {self.view} "
+            f"split by {self.split}"
         )
-
-    def _describe_samples(self) -> str:
-        return f"text {self.text_name}, {self.num_samples} samples split by {self.split}"
 
     def _save_split(self) -> None:
         if self.trainer is None or self.trainer.logger is None:
@@ -330,14 +344,20 @@ class ExpressionDataModule(LightningDataModule):
             "seed": self.seed,
             "samples": {part: len(dataset) for part, dataset in self._datasets.items()},
             "subjects": self.subjects,
+            "frames": [record.name for record in self.records.records],
+            "rows": {part: dataset.rows.tolist() for part, dataset in self._datasets.items()},
         }
         Path(folder).mkdir(parents=True, exist_ok=True)
         with replacing(Path(folder, "split.json")) as unfinished:
-            unfinished.write_text(json.dumps(content, indent=1))
+            unfinished.write_text(json.dumps(content))
 
 
 def _default(value: Any, default: Any) -> Any:
     return default if value is None else value
+
+
+def _rows_of(items: Samples | Tensor) -> Tensor:
+    return items.faces if isinstance(items, Samples) else items
 
 
 def _face_table(

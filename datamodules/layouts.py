@@ -34,7 +34,7 @@ class Layout:
 
 
 LAYOUTS = {
-    "ckplus": Layout(read_ckplus, read_truth, ("apex_frames",), 26352, 1, math.inf),
+    "ckplus": Layout(read_ckplus, read_truth, ("apex_frames", "unlabelled"), 26352, 1, math.inf),
     "celebvhq": Layout(
         read_celebvhq,
         read_celebvhq_truth,

@@ -1,4 +1,4 @@
-"""Training samples of the paper: two expressions of one subject and a sentence between them."""
+"""What tasks learn from: two expressions of one subject and a sentence between them, or less."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ class Samples:
     faces: Tensor
     instruction: Tensor
 
+    def __len__(self) -> int:
+        return len(self.instruction)
+
     def __getitem__(self, index: Tensor) -> Samples:
         return Samples(self.faces[index], self.instruction[index])
 
@@ -71,6 +74,29 @@ def all_pairs(subject: Tensor, emotion: Tensor) -> Tensor:
     second = starts[group][first] + torch.arange(len(first)) - begin
     pairs = order[torch.stack([first, second], dim=1)]
     return pairs[emotion[pairs[:, 0]] != emotion[pairs[:, 1]]]
+
+
+def neutral_pairs(faces: FaceTable, rows: Tensor, neutral: int) -> Tensor:
+    """Every expression together with every neutral face of its subject.
+
+    Args:
+        faces: The faces.
+        rows: (R,) int64 rows of `faces` to take.
+        neutral: The label of neutral faces.
+
+    Returns:
+        (P, 2) int64 rows of `faces`, the neutral one second.
+
+    Raises:
+        DatasetError: No subject shows both.
+    """
+    pairs = rows[all_pairs(faces.subject[rows], faces.emotion[rows])]
+    pairs = pairs[faces.emotion[pairs[:, 1]] == neutral]
+    if not len(pairs):
+        raise DatasetError(
+            "no subject of one part of the split shows a neutral and another face; add subjects"
+        )
+    return pairs
 
 
 def draw_samples(
@@ -113,6 +139,17 @@ def split_sizes(count: int) -> dict[str, int]:
     test = round(count / FOLDS)
     val = round((count - test) / FOLDS)
     return {"train": count - test - val, "val": val, "test": test}
+
+
+def split_samples(count: int, seed: int) -> dict[str, Tensor]:
+    """Part samples at random, as the paper does.
+
+    Returns:
+        Positions of the samples in each of `PARTS`, (N_part,) int64.
+    """
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed + 1))
+    pieces = order.split(list(split_sizes(count).values()))
+    return dict(zip(PARTS, pieces, strict=True))
 
 
 def split_subjects(subject: Tensor, emotion: Tensor, seed: int) -> dict[str, Tensor]:
@@ -163,8 +200,13 @@ class PairDataset(Dataset[Batch]):
         self.tokens = tokens
         self.mask = mask
 
+    @property
+    def rows(self) -> Tensor:
+        """(M, 2) int64 rows of the faces of each sample."""
+        return self.samples.faces
+
     def __len__(self) -> int:
-        return len(self.samples.instruction)
+        return len(self.samples)
 
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
@@ -172,16 +214,46 @@ class PairDataset(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         samples = self.samples[torch.as_tensor(indices)]
         sentences, instruction = samples.instruction.unique(return_inverse=True)
-        coefficients = self.faces.coefficients
         return {
-            "shape": coefficients.shape[samples.faces[:, 0]],
-            "expression": coefficients.expression[samples.faces],
-            "pose": coefficients.pose[samples.faces],
-            "emotion": self.faces.emotion[samples.faces],
+            **_two_faces(self.faces, samples.faces),
             "tokens": self.tokens[sentences],
             "token_mask": self.mask[sentences],
             "instruction": instruction,
         }
+
+
+class NeutralDataset(Dataset[Batch]):
+    """Expressions and the neutral faces of the same subjects, delivered a whole batch at a time.
+
+    A batch holds `shape` (B, 100), `expression` (B, 2, 50), `pose` (B, 2, 6) and `emotion` (B, 2)
+    int64; the neutral face is the second.
+
+    Args:
+        faces: The faces.
+        rows: (N, 2) int64 rows of them.
+    """
+
+    def __init__(self, faces: FaceTable, rows: Tensor) -> None:
+        self.faces = faces
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        return _two_faces(self.faces, self.rows[torch.as_tensor(indices)])
+
+
+def _two_faces(faces: FaceTable, pairs: Tensor) -> Batch:
+    return {
+        "shape": faces.coefficients.shape[pairs[:, 0]],
+        "expression": faces.coefficients.expression[pairs],
+        "pose": faces.coefficients.pose[pairs],
+        "emotion": faces.emotion[pairs],
+    }
 
 
 class FaceDataset(Dataset[Batch]):

@@ -17,6 +17,9 @@ from i2fet.errors import DatasetError
 MARKER = "SYNTHETIC.json"
 """The file by which a corpus says that its people never lived."""
 
+FORBIDDEN = "no permission to read"
+"""Why files and folders are skipped that belong to somebody else."""
+
 
 @dataclass(frozen=True)
 class FaceRecord:
@@ -81,7 +84,7 @@ class FaceRecords:
         """Digest of the frames' names and of their files' sizes and modification times.
 
         Raises:
-            DatasetError: A picture or clip is not there.
+            DatasetError: A picture or clip is not there, or its folder is forbidden.
         """
         digest = hashlib.sha256()
         for frame, records in groupby(self.records, lambda record: record.frame):
@@ -91,6 +94,10 @@ class FaceRecords:
                 raise DatasetError(
                     f"{self.root / frame} is missing; write the corpus with pictures, or use "
                     "--data.coefficients true"
+                ) from error
+            except PermissionError as error:
+                raise DatasetError(
+                    f"{self.root / frame} cannot be read; ask its owner for the permission"
                 ) from error
             indices = [record.index for record in records]
             digest.update(f"{frame} {indices} {status.st_size} {status.st_mtime_ns}\0".encode())

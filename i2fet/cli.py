@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from i2fet.errors import I2fetError
+from i2fet.errors import I2fetError, PhotoError
 from i2fet.files import check_output
 
 LIGHTNING_COMMANDS = {
@@ -29,6 +29,7 @@ IRRELEVANT_WARNINGS = (
     ".*does not have many workers",  # tables in memory need none
     "Checkpoint directory .* exists and is not empty",
 )
+JSON_ENDINGS = (".json",)
 DEFAULT_CHECKPOINT = Path("outputs/demo/i2fet.ckpt")
 
 
@@ -50,7 +51,6 @@ def lightning(args: Sequence[str] | None) -> None:
         BaseTask,
         ExpressionDataModule,
         subclass_mode_model=True,
-        subclass_mode_data=True,
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
@@ -86,6 +86,38 @@ def animate(arguments: argparse.Namespace) -> None:
     for path in arguments.export:
         transition.export(path, arguments.renderer, arguments.size, arguments.fps)
         print(f"export  {path}")
+
+
+def perceive(arguments: argparse.Namespace) -> int:
+    """Read expression, head pose and identity from photos and videos."""
+    from i2fet.heads import load_head
+    from i2fet.perception import encode_photo, load_face_encoder
+    from i2fet.perception.readout import describe, read_file, to_records, write_records
+    from i2fet.rendering.overlay import draw_overlay, write_overlays
+    from i2fet.rendering.video import IMAGE_ENDINGS
+
+    for path, endings in ((arguments.json, JSON_ENDINGS), (arguments.overlay, IMAGE_ENDINGS)):
+        if path is not None:
+            check_output(path, endings)
+    head = load_head("arkit")
+    encoder = load_face_encoder(arguments.encoder, head, arguments.refine)
+    neutral = encode_photo(arguments.neutral, encoder)[0] if arguments.neutral else None
+    records, overlays, code = [], [], 0
+    for path in arguments.photos:
+        try:
+            readout = read_file(path, encoder, neutral, arguments.smooth)
+        except PhotoError as error:
+            code = complain(error)
+            continue
+        print(f"{path}\n{describe(readout.faces, head)}")
+        records += to_records(readout, head)
+        if arguments.overlay:
+            overlays.append(draw_overlay(head, readout.picture, readout.face))
+    if arguments.json and records:
+        write_records(arguments.json, records)
+    if overlays:
+        write_overlays(arguments.overlay, overlays)
+    return code
 
 
 def corpus(arguments: argparse.Namespace) -> None:
@@ -142,6 +174,34 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, default=DEFAULT_CHECKPOINT)
 
 
+def add_perceive(parser: argparse.ArgumentParser) -> None:
+    """The options of `perceive`."""
+    parser.add_argument("photos", type=Path, nargs="+", metavar="photo", help="or a video")
+    parser.add_argument("--json", type=Path, help="write what was read, one object a face")
+    parser.add_argument("--overlay", type=Path, help="write a picture of the mesh on each photo")
+    add_encoder(parser)
+    parser.add_argument(
+        "--no-refine",
+        dest="refine",
+        action="store_false",
+        help="do not fit identity, head pose and camera to the landmarks",
+    )
+    parser.add_argument(
+        "--smooth", type=amount, default=0.2, help="seconds over which videos are smoothed"
+    )
+
+
+def add_encoder(parser: argparse.ArgumentParser) -> None:
+    """The options of how photos are read."""
+    parser.add_argument(
+        "--encoder",
+        choices=("learned", "landmarks"),
+        default="learned",
+        help="a trained network, or a plain fit to landmarks",
+    )
+    parser.add_argument("--neutral", type=Path, help="a photo of the same person at rest")
+
+
 def add_corpus(parser: argparse.ArgumentParser) -> None:
     """The options of `corpus`."""
     parser.add_argument("layout", choices=("ckplus", "celebvhq"))
@@ -157,8 +217,9 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
     )
 
 
-COMMANDS: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {
+COMMANDS: dict[str, tuple[Callable[..., int | None], Callable[..., None]]] = {
     "animate": (animate, add_animate),
+    "perceive": (perceive, add_perceive),
     "corpus": (corpus, add_corpus),
 }
 
@@ -206,14 +267,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(args: Sequence[str] | None) -> None:
-    """Run one command line; user errors are raised."""
+def complain(error: I2fetError) -> int:
+    """Tell a user error in one sentence, and give its exit code."""
+    print(f"i2fet: {error}", file=sys.stderr)
+    return 2
+
+
+def run(args: Sequence[str] | None) -> int:
+    """Run one command line and give its exit code; user errors are raised."""
     command = (sys.argv[1:] if args is None else args)[:1]
     if command and command[0] in LIGHTNING_COMMANDS:
         lightning(args)
-        return
+        return 0
     arguments = build_parser().parse_args(args)
-    arguments.run(arguments)
+    return arguments.run(arguments) or 0
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -223,10 +290,8 @@ def main(args: Sequence[str] | None = None) -> int:
         0 done, 2 wrong use; anything unexpected is raised, which exits with 1.
     """
     try:
-        run(args)
+        return run(args)
     except I2fetError as error:
-        print(f"i2fet: {error}", file=sys.stderr)
-        return 2
+        return complain(error)
     except KeyboardInterrupt:
         return 130
-    return 0

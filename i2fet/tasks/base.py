@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from i2fet.checkpoint import Provenance, reading_checkpoint
 from i2fet.emotions import Emotion
+from i2fet.errors import OptionError
 from i2fet.heads import load_head
 
 Values = dict[str, str | bool | int | list[str] | list[int] | list[float]]
@@ -24,6 +25,7 @@ class DataSource(Protocol):
     """What a task reads off the data module, once that is set up.
 
     Attributes:
+        view: What a sample is: "pairs", "faces" or "neutral".
         emotions: The label set; labels in batches are indices into it.
         head_name: The head to which the coefficients belong.
         encoder_name: What read the coefficients from pictures.
@@ -41,6 +43,7 @@ class DataSource(Protocol):
         vertex_scale: `vertex_spread` of the training part, metres.
     """
 
+    view: str
     emotions: tuple[Emotion, ...]
     head_name: str
     encoder_name: str
@@ -87,7 +90,12 @@ class BaseTask(LightningModule, ABC):
         optimizer: Parameters to optimiser.
         scheduler: Optimiser to a scheduler that steps once an epoch.
         provenance: Set by training, not by the user.
+
+    Attributes:
+        view: What a sample must be.
     """
+
+    view: ClassVar[str] = "pairs"
 
     def __init__(
         self,
@@ -163,6 +171,11 @@ class BaseTask(LightningModule, ABC):
         self.configure_metrics()
 
     def _meet(self, data: DataSource) -> None:
+        if data.view != self.view:
+            raise OptionError(
+                f"{type(self).__name__} learns from {self.view}, not {data.view}; "
+                f"use --data.view {self.view}"
+            )
         found = provenance_of(data)
         if self.hparams["provenance"] is not None:
             self.provenance.check(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -49,6 +49,7 @@ class ExpressionClassifierTask(BaseTask):
         training_part: Set by training, not by the user.
     """
 
+    view: ClassVar[str] = "faces"
     judge: ExpressionJudge
 
     def __init__(

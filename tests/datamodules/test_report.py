@@ -28,7 +28,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def module(corpus: Path, tmp_path: Path) -> ExpressionDataModule:
     module = ExpressionDataModule(
-        str(corpus), "celebvhq", "true", samples=300, cache_dir=str(tmp_path / "cache")
+        str(corpus), "celebvhq", coefficients="true", samples=300, cache_dir=str(tmp_path / "cache")
     )
     module.setup()
     return module

@@ -19,6 +19,7 @@ class FakeFaces(LightningDataModule):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.emotions: tuple[Emotion, ...] = tuple(Emotion)[:emotions]
+        self.view = "faces"
         self.head_name, self.encoder_name = "arkit", "true"
         self.text_name, self.text_width = "none", 0
         self.synthetic, self.description = True, "fakes: invented faces"

@@ -19,6 +19,7 @@ class FakePairs(LightningDataModule):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.emotions: tuple[Emotion, ...] = CKPLUS_EMOTIONS[:emotions]
+        self.view = "pairs"
         self.head_name, self.encoder_name, self.text_name = "arkit", "truth", "fake"
         self.text_width, self.synthetic, self.vertex_scale = WIDTH, True, 0.01
         self.description = "invented pairs"

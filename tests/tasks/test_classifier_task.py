@@ -10,7 +10,6 @@ from lightning import Trainer, seed_everything
 from lightning.pytorch.cli import LightningCLI
 
 from datamodules.expression import ExpressionDataModule
-from datamodules.faces import FaceDataModule
 from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import CheckpointError
 from i2fet.heads import load_head
@@ -195,14 +194,14 @@ def test_shipped_configurations_are_valid(config: Path) -> None:
         BaseTask,
         ExpressionDataModule,
         subclass_mode_model=True,
-        subclass_mode_data=True,
         auto_configure_optimizers=False,
         save_config_callback=None,
         run=False,
         args=["--config", str(config), "--data.root", "elsewhere"],
     )
     assert isinstance(cli.model, ExpressionClassifierTask)
-    assert isinstance(cli.datamodule, FaceDataModule)
+    assert isinstance(cli.datamodule, ExpressionDataModule)
+    assert cli.datamodule.view == "faces"
     assert cli.datamodule.root == Path("elsewhere")
 
 
