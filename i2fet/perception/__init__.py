@@ -9,6 +9,7 @@ from i2fet.perception.encoder import (
     FaceEncoder,
     LandmarkFaceEncoder,
     PerceivedFace,
+    encode_photo,
     perceive,
 )
 from i2fet.perception.images import Photo, Picture, load_photo
@@ -23,6 +24,7 @@ __all__ = [
     "PerceivedFace",
     "Photo",
     "Picture",
+    "encode_photo",
     "load_face_encoder",
     "load_photo",
     "perceive",

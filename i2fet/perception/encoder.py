@@ -150,7 +150,7 @@ class LandmarkFaceEncoder:
         if neutral is not None:
             raise OptionError(
                 "the face encoder 'landmarks' has no use for a neutral photo; leave it out or use "
-                "the encoder 'learned'"
+                "`--encoder learned`"
             )
         faces = find_faces(self.detector, images)
         for rows in faces.batches():
@@ -201,8 +201,6 @@ class PerceivedFace:
         landmarks: (468, 3) pixel x and y of `image`, and depth in the same unit.
         residual_percent: Of the fit; see `EncodedFaces`.
         faces: How many faces the photo shows; the largest was taken.
-        width: Of the face, pixels of `image`.
-        confidence: (51,) of the actions and the jaw's opening; see `EncodedFaces`.
     """
 
     image: Picture
@@ -210,17 +208,20 @@ class PerceivedFace:
     landmarks: Tensor
     residual_percent: float
     faces: int
-    width: float
-    confidence: Tensor
 
 
-def perceive(photo: Photo, encoder: FaceEncoder, neutral: Photo | None = None) -> PerceivedFace:
+def encode_photo(
+    photo: Photo, encoder: FaceEncoder, neutral: Picture | None = None
+) -> tuple[Picture, EncodedFaces]:
     """Read one photo.
 
     Args:
         photo: A path, a picture array or a PIL image.
         encoder: What reads it.
         neutral: The same person at rest, if known.
+
+    Returns:
+        The photo as it was read, and its largest face.
 
     Raises:
         PhotoError: If the photo cannot be read.
@@ -230,7 +231,7 @@ def perceive(photo: Photo, encoder: FaceEncoder, neutral: Photo | None = None) -
     """
     image = load_photo(photo)
     name = photo if isinstance(photo, str | Path) else "the photo"
-    encoded = encoder.encode([image], None if neutral is None else load_photo(neutral))
+    encoded = encoder.encode([image], neutral)
     width = float(encoded.face_width[0])
     height, length = image.shape[:2]
     if width == 0:
@@ -243,12 +244,26 @@ def perceive(photo: Photo, encoder: FaceEncoder, neutral: Photo | None = None) -
             f"the largest face in {name} is {width:.0f} pixels wide, less than {MIN_FACE_WIDTH}; "
             "use a larger or closer photo"
         )
+    return image, encoded
+
+
+def perceive(photo: Photo, encoder: FaceEncoder, neutral: Photo | None = None) -> PerceivedFace:
+    """Read one photo, which is to be moved.
+
+    Args:
+        photo: A path, a picture array or a PIL image.
+        encoder: What reads it.
+        neutral: The same person at rest, if known.
+
+    Raises:
+        I2fetError: As `encode_photo` raises it, for the neutral photo as well.
+    """
+    at_rest = None if neutral is None else encode_photo(neutral, encoder)[0]
+    image, encoded = encode_photo(photo, encoder, at_rest)
     return PerceivedFace(
         image=image,
         coefficients=encoded.coefficients,
         landmarks=encoded.landmarks[0, : IRISES[0]],
         residual_percent=float(encoded.residual_percent[0]),
         faces=int(encoded.faces[0]),
-        width=width,
-        confidence=encoded.confidence[0],
     )
