@@ -158,6 +158,8 @@ def photograph(
     vertices = torch.cat([vertices, teeth], 1)
     surface = join([atlas.surface, teeth_surface()])
     openness = surface.openness.repeat(len(vertices), 1)
+    inside = _inside_mouth(head)
+    openness[:, : head.num_vertices][:, inside] = 0.7 * mouth_light[:, None]
     openness[:, head.num_vertices :] *= mouth_light[:, None]
     pixels = project(vertices, coefficients.camera, size, size)
     _recess_mouth(head, pixels, coefficients.camera[:, :1] * size / 2)
@@ -178,9 +180,12 @@ def photograph(
 
 def _recess_mouth(head: ArkitHead, pixels: Tensor, metre: Tensor) -> None:
     """Move the depth of all within the mouth back, in place: nothing then pierces the lips."""
-    inside = (head.regions["mouth_interior"] + head.regions["tongue"]) > 0.5
-    pixels[:, : head.num_vertices, 2] -= inside * 3 * RECESS * metre
+    pixels[:, : head.num_vertices, 2] -= _inside_mouth(head) * 2 * RECESS * metre
     pixels[:, head.num_vertices :, 2] -= RECESS * metre
+
+
+def _inside_mouth(head: ArkitHead) -> Tensor:
+    return (head.regions["mouth_interior"] + head.regions["tongue"]) > 0.5
 
 
 def _backdrop(colors: Tensor, size: int) -> NDArray[np.uint8]:

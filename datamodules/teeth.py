@@ -15,7 +15,7 @@ from datamodules.skin import Color
 from datamodules.surfaces import TOOTH, Surface
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads import ArkitHead
-from i2fet.heads.skinning import pose_head
+from i2fet.heads.skinning import pose_head, rotation_matrices
 
 WIDTHS = np.array([8.6, 6.6, 7.6, 7.0, 6.8, 9.0, 8.0])
 """Millimetres of the upper teeth from the middle; the lower front teeth are narrower."""
@@ -31,7 +31,7 @@ BEHIND_LIPS = 0.0095
 RECESS = 0.012
 """Metres by which all within the mouth is drawn further back, so that nothing pierces the lips."""
 
-CLOSED, OPEN = 0.0006, 0.005
+CLOSED, OPEN = 0.0005, 0.0025
 """Metres by which lips part further than at rest while no light, and all, falls on the teeth."""
 
 LIPS_MEET = (13, 14)
@@ -117,7 +117,8 @@ def place_teeth(
     shape = coefficients.shape[:1]
     rest = head.rest_vertices(shape, torch.zeros(1, len(head.expression_names)))
     at_rest, lips = (head.landmarks(points)[:, list(LIPS_MEET)] for points in (rest, vertices))
-    opening = (lips[:, 0] - lips[:, 1]).norm(dim=1) - (at_rest[:, 0] - at_rest[:, 1]).norm(dim=1)
+    up = rotation_matrices(coefficients.global_rotation)[..., 1]
+    opening = ((lips[:, 0] - lips[:, 1]) * up).sum(1) - (at_rest[:, 0] - at_rest[:, 1])[:, 1]
     light = ((opening - CLOSED) / (OPEN - CLOSED)).clamp(0, 1)
     meet = at_rest[0].mean(0)
     upper, lower = (_row(teeth, row) + meet for row in (0, 1))
@@ -154,7 +155,7 @@ def _row(teeth: Teeth, row: int) -> Tensor:
     top = teeth.show + float(height[6:8].mean())
     if row:
         # The lower edges rest just behind and above the upper ones.
-        y, depth, top = -y, depth - 0.0022, -teeth.show * 0.3 - float(height[6:8].mean()) + 0.0005
+        y, depth, top = -y, depth - 0.0022, -teeth.show * 0.3 - float(height[6:8].mean()) + 0.002
         points = torch.stack([x[..., None].expand_as(y), y + top, depth], -1)
     else:
         points = torch.stack([x[..., None].expand_as(y), y + top - 2 * teeth.show, depth], -1)
@@ -162,7 +163,7 @@ def _row(teeth: Teeth, row: int) -> Tensor:
 
 
 def _arch(along: Tensor) -> tuple[Tensor, Tensor]:
-    """x and z in metres at lengths along the dental arch, a parabola that bends backwards."""
+    """Places in metres, to the side and forward, along the dental arch, a parabola that bends backwards."""
     angle = along / 0.030
     return 0.0285 * torch.sin(angle.clamp(-1.5, 1.5)), 0.036 * (torch.cos(0.85 * angle) - 1)
 
