@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -93,7 +93,7 @@ def paint_mouth(atlas: Atlas, texture: Floats) -> None:
     cell = atlas.cell(texture, MOUTH_CELL)
     half = len(cell) // 2
     depth = np.linspace(0, 1, len(cell), dtype=np.float32)[:, None, None]
-    inside, tongue = np.float32([0.48, 0.20, 0.19]), np.float32([0.66, 0.34, 0.33])
+    inside, tongue = np.array([[0.48, 0.20, 0.19], [0.66, 0.34, 0.33]], np.float32)
     cell[:, :half, :3] = inside * np.exp(-3.5 * depth)
     cell[:, half:, :3] = tongue * np.exp(-1.6 * depth)
     cell[..., 3] = 0.55

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from datamodules.atlas import ARC, Atlas, load_atlas
 from datamodules.eyes import Eyes, paint_eyes, paint_mouth, sample_eyes
+from datamodules.hair import Hair, grow_hair, hang_locks, paint_hair, sample_hair
 from datamodules.prototypes import Style, sample_style
 from datamodules.skin import Color, Skin, paint_skin, sample_skin
-from datamodules.surfaces import draw_surface, join
+from datamodules.surfaces import Surface, draw_surface, join
 from datamodules.teeth import RECESS, Teeth, paint_teeth, place_teeth, sample_teeth, teeth_surface
 from datamodules.wrinkles import Creases, draw_relief, sample_creases
 from i2fet.camera import project
@@ -49,7 +50,7 @@ class Look:
         creases: How the skin wrinkles.
         eyes: Of the eyeballs.
         teeth: Of both rows.
-        hair: RGB in [0, 1].
+        hair: On the head.
         lighting: Lamps and the light of the room.
         background: (2, 3) RGB in [0, 1] at the top and at the bottom.
     """
@@ -58,7 +59,7 @@ class Look:
     creases: Creases
     eyes: Eyes
     teeth: Teeth
-    hair: Color
+    hair: Hair
     lighting: Lighting
     background: Tensor
 
@@ -87,7 +88,7 @@ def sample_look(rng: Generator) -> Look:
         creases=sample_creases(age, rng),
         eyes=sample_eyes(darkness, rng),
         teeth=sample_teeth(rng),
-        hair=hair,
+        hair=sample_hair(hair, age, bearded, rng),
         lighting=_sample_lighting(rng),
         background=torch.from_numpy(rng.uniform(0.1, 0.9) + rng.normal(0, 0.03, (2, 3)))
         .float()
@@ -123,6 +124,7 @@ def paint(look: Look, atlas: Atlas) -> Tensor:
     """(5 S / 4, S, 4) texture of a person: RGB and gloss in [0, 1]."""
     texture = atlas.blank()
     paint_skin(look.skin, atlas, texture)
+    paint_hair(look.hair, atlas, texture)
     paint_eyes(look.eyes, atlas, texture)
     paint_mouth(atlas, texture)
     paint_teeth(look.teeth, atlas, texture)
@@ -155,12 +157,13 @@ def photograph(
     texture[..., :3].square_()
     vertices = head.vertices(coefficients)
     teeth, mouth_light = place_teeth(head, look.teeth, coefficients, vertices)
-    vertices = torch.cat([vertices, teeth], 1)
-    surface = join([atlas.surface, teeth_surface()])
+    worn, worn_vertices = _dress(head, look, atlas, coefficients)
+    vertices = torch.cat([vertices, teeth, worn_vertices], 1)
+    surface = join([atlas.surface, teeth_surface(), worn])
     openness = surface.openness.repeat(len(vertices), 1)
     inside = _inside_mouth(head)
     openness[:, : head.num_vertices][:, inside] = 0.7 * mouth_light[:, None]
-    openness[:, head.num_vertices :] *= mouth_light[:, None]
+    openness[:, head.num_vertices :][:, : teeth.shape[1]] *= mouth_light[:, None]
     pixels = project(vertices, coefficients.camera, size, size)
     _recess_mouth(head, pixels, coefficients.camera[:, :1] * size / 2)
     return draw_surface(
@@ -178,10 +181,23 @@ def photograph(
     )
 
 
+def _dress(
+    head: ArkitHead, look: Look, atlas: Atlas, coefficients: FaceCoefficients
+) -> tuple[Surface, Tensor]:
+    """What a person carries on the head, and its (T, V', 3) vertices, which move with the skull."""
+    shape = coefficients.shape[:1]
+    rest = head.rest_vertices(shape, torch.zeros(1, len(head.expression_names)))[0]
+    parts = [grow_hair(head, look.hair, rest, atlas.surface), hang_locks(look.hair, rest)]
+    vertices = torch.cat([part[1] for part in parts]).expand(len(coefficients), -1, -1)
+    root = head.joint_positions(shape)[:, 0]
+    turns = rotation_matrices(coefficients.global_rotation)
+    return join([part[0] for part in parts]), (vertices - root) @ turns.mT + root
+
+
 def _recess_mouth(head: ArkitHead, pixels: Tensor, metre: Tensor) -> None:
     """Move the depth of all within the mouth back, in place: nothing then pierces the lips."""
     pixels[:, : head.num_vertices, 2] -= _inside_mouth(head) * 2 * RECESS * metre
-    pixels[:, head.num_vertices :, 2] -= RECESS * metre
+    pixels[:, head.num_vertices :, 2][:, : len(teeth_surface().openness)] -= RECESS * metre
 
 
 def _inside_mouth(head: ArkitHead) -> Tensor:

@@ -1,7 +1,9 @@
 """The Warp kernel that colours the pixels of textured heads."""
 
 # mypy: ignore-errors
-# Warp compiles these functions from their source: the types are Warp's, not Python's.
+# ruff: noqa: UP018, RUF046
+# Warp compiles these functions from their source: the types are Warp's, not Python's, and
+# `float(0.0)` declares a variable where `0.0` is a constant.
 
 from __future__ import annotations
 

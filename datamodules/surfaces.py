@@ -124,7 +124,7 @@ def draw_surface(
 
 
 def _light(lighting: Lighting, device: torch.device) -> Any:
-    light = shaders.Light()
+    light: Any = shaders.Light()
     light.directions = wp.from_torch(lighting.directions.to(device).contiguous(), wp.vec3)
     light.colors = wp.from_torch(lighting.colors.to(device).contiguous(), wp.vec3)
     light.ambient = wp.vec3(*lighting.ambient.tolist())

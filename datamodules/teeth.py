@@ -124,11 +124,8 @@ def place_teeth(
     upper, lower = (_row(teeth, row) + meet for row in (0, 1))
     names = list(head.expression_names)
     chin = head.faces[head.landmark_faces[CHIN], 0]
-    moved = sum(
-        coefficients.expression[:, names.index(name), None]
-        * head.expression_basis[names.index(name), chin]
-        for name in JAW_ACTIONS
-    )
+    rows = [names.index(name) for name in JAW_ACTIONS]
+    moved = coefficients.expression[:, rows] @ head.expression_basis[rows, chin]
     count = len(coefficients)
     points = torch.cat([upper.expand(count, -1, -1), lower + moved[:, None]], 1)
     jaw = torch.cat([torch.zeros(len(upper)), torch.ones(len(lower))])
@@ -163,7 +160,7 @@ def _row(teeth: Teeth, row: int) -> Tensor:
 
 
 def _arch(along: Tensor) -> tuple[Tensor, Tensor]:
-    """Places in metres, to the side and forward, along the dental arch, a parabola that bends backwards."""
+    """Metres to the side and forward at lengths along the dental arch."""
     angle = along / 0.030
     return 0.0285 * torch.sin(angle.clamp(-1.5, 1.5)), 0.036 * (torch.cos(0.85 * angle) - 1)
 
