@@ -67,6 +67,7 @@ class ExpressionDataModule(LightningDataModule):
         coefficients: "perceived" reads them off the pictures; "true" takes the truth that only
             synthetic people have.
         encoder: Name of the face encoder for perceived coefficients.
+        refine: Whether the encoder fits identity, head pose and camera to the landmarks.
         head: Name of the parametric head.
         text: Name of the text encoder, which only pairs have.
         samples: Number of pairs in all three parts; by default the paper's, 26,352 of CK+ and
@@ -125,6 +126,7 @@ class ExpressionDataModule(LightningDataModule):
         view: View = "pairs",
         coefficients: Literal["perceived", "true"] = "perceived",
         encoder: str = "landmarks",
+        refine: bool = True,
         head: str = "arkit",
         text: str = "minilm",
         samples: int | None = None,
@@ -161,6 +163,7 @@ class ExpressionDataModule(LightningDataModule):
         self.style = instructions
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.emotions = LABEL_SETS[dataset] if view == "pairs" else tuple(Emotion)
+        self.encoder_loader = EncoderLoader(encoder, head, refine)
         self.head_name = head
         self.encoder_name = encoder if coefficients == "perceived" else "true"
         self.text_name = text if view == "pairs" else "none"
@@ -173,7 +176,7 @@ class ExpressionDataModule(LightningDataModule):
         Raises:
             DatasetError: The dataset is missing, unfinished or not what was asked for.
         """
-        records, _ = self._extracted
+        records, _ = self.extracted
         logger.info("%s: %s", self.root, records.summary())
         if self.view == "pairs":
             logger.info("%d sentences", len(self._sentences["mask"]))
@@ -188,7 +191,7 @@ class ExpressionDataModule(LightningDataModule):
 
     def _build(self) -> None:
         self.records, coefficients = select_faces(
-            *self._extracted, self.max_head_angle, self.min_expressions
+            *self.extracted, self.max_head_angle, self.min_expressions
         )
         self.synthetic = self.records.synthetic
         self.faces, names = _face_table(self.records, coefficients)
@@ -246,8 +249,13 @@ class ExpressionDataModule(LightningDataModule):
             collate_fn=_as_is,
         )
 
+    @property
+    def cache_path(self) -> Path:
+        """Where perceived coefficients are kept."""
+        return cache_path(self.root, self.encoder_loader, self.cache_dir)
+
     @cached_property
-    def _extracted(self) -> tuple[FaceRecords, Tensors]:
+    def extracted(self) -> tuple[FaceRecords, Tensors]:
         """All frames and their coefficients; whichever hook asks first reads them."""
         options = {name: getattr(self, name) for name in self.layout.options}
         records = self.layout.read(self.root, **options)
@@ -256,9 +264,7 @@ class ExpressionDataModule(LightningDataModule):
             truth = self.layout.read_truth(records)
             everywhere = torch.ones(len(truth), dtype=torch.bool)
             return records, {**vars(truth), "readable": everywhere, "found": everywhere}
-        path = cache_path(self.root, self.encoder_name, self.head_name, self.cache_dir)
-        loader = EncoderLoader(self.encoder_name, self.head_name)
-        return records, load_perceived(records, path, loader, self.head_name, self.workers)
+        return records, load_perceived(records, self.cache_path, self.encoder_loader, self.workers)
 
     def _check_head(self) -> None:
         marker = read_marker(self.root) or {}

@@ -1,7 +1,8 @@
 """Pictures of a dataset to coefficients, through the same perception that photos take.
 
-What was read is cached as `<cache>/<dataset>-<place>/<head>-<encoder>.safetensors` with one row for
-each of N frames; `datamodules.cache` says how such a file is built. Its tensors are
+What was read is cached as `<cache>/<folder>-<hash of its path>/<head>-<encoder>.safetensors`, with
+`-unrefined` in the name if it is; `datamodules.cache` says what all such files have in common. One
+row of the tensors stands for each of N frames:
 
 - `shape` (N, 100), `expression` (N, 50), `pose` (N, 6) and `camera` (N, 3), float32, with the
   meaning and the units of `i2fet.coefficients.FaceCoefficients`; a neutral face at unit scale where
@@ -10,8 +11,8 @@ each of N frames; `datamodules.cache` says how such a file is built. Its tensors
 - `found` (N,) bool, where there is a face in it,
 
 and the note `frames` names the N frames: paths relative to the dataset's folder, in a clip followed
-by "#" and the frame's number from 0. The key holds the head, the encoder's fingerprint, the version
-of the decoder, and a digest of the frames' names and of their files' sizes and times.
+by "#" and the frame's number from 0. The key holds the encoder's fingerprint, the version of the
+decoder, and a digest of the frames' names and of their files' sizes and times.
 """
 
 from __future__ import annotations
@@ -46,7 +47,6 @@ DECODER_VERSION = "2"
 
 BATCH = 32
 PART = 128
-"""Frames that are lost when the work is interrupted, for each process."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,18 @@ class EncoderLoader:
     Attributes:
         name: Of the encoder.
         head: Name of the head whose coefficients it gives.
+        refine: As `load_face_encoder` says.
     """
 
     name: str
     head: str
+    refine: bool = True
 
     def __call__(self) -> FaceEncoder:
         # Imported here, since it takes seconds that a run on the truth need not spend.
         from i2fet.perception import load_face_encoder
 
-        return load_face_encoder(self.name, self.head)
+        return load_face_encoder(self.name, self.head, self.refine)
 
 
 @dataclass(frozen=True)
@@ -88,18 +90,19 @@ class Part:
             return load_or_build(self.path, self.key, lambda: extract(load(), self.faces))
 
 
-def cache_path(root: Path, encoder: str, head: str, cache_dir: Path) -> Path:
+def cache_path(root: Path, loader: EncoderLoader, cache_dir: Path) -> Path:
     """The file that holds what an encoder read off a dataset's pictures."""
     place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
-    return cache_dir / f"{root.resolve().name}-{place}" / f"{head}-{encoder}.safetensors"
+    name = f"{loader.head}-{loader.name}{'' if loader.refine else '-unrefined'}.safetensors"
+    return cache_dir / f"{root.resolve().name}-{place}" / name
 
 
 def load_perceived(
     faces: FaceRecords,
     path: Path,
     load: Callable[[], FaceEncoder],
-    head: str,
     workers: int | None = None,
+    part: int = PART,
 ) -> Tensors:
     """Read the coefficients of a dataset's frames off their pictures, or off the cache.
 
@@ -111,8 +114,8 @@ def load_perceived(
         faces: N frames.
         path: The cached file.
         load: Loads the encoder; can be pickled, and equal ones load equal encoders.
-        head: Name of the head.
         workers: Processes; as many as there are cores by default.
+        part: Frames that each process may lose when the work is interrupted.
 
     Returns:
         As `extract`.
@@ -123,14 +126,13 @@ def load_perceived(
     """
     encoder = load()
     key = {
-        "head": head,
         "encoder": encoder.fingerprint,
         "decoder": DECODER_VERSION,
         "dataset": faces.fingerprint(),
     }
 
     def build() -> Tensors:
-        parts = divide(faces, unfinished_folder(path), key)
+        parts = divide(faces, unfinished_folder(path), key, part)
         _read_all(parts, encoder, load, count_workers(workers, len(parts)))
         tensors = [part.read(lambda: encoder) for part in parts]
         return {name: torch.cat([some[name] for some in tensors]) for name in tensors[0]}
@@ -138,7 +140,7 @@ def load_perceived(
     return load_or_build(path, key, build, {"frames": [record.name for record in faces.records]})
 
 
-def divide(faces: FaceRecords, folder: Path, key: Key, size: int = PART) -> list[Part]:
+def divide(faces: FaceRecords, folder: Path, key: Key, size: int) -> list[Part]:
     """Parts of a dataset that are kept in a folder."""
     starts = range(0, len(faces.records), size)
     return [

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from datamodules.pairs import PairDataset
 from datamodules.records import FaceRecords
+from datamodules.selection import select_faces
 from i2fet.emotions import Emotion
 from i2fet.errors import OutputError
 from i2fet.files import replacing
@@ -69,16 +70,19 @@ class Report:
 
     def table(self) -> str:
         """Two tables as text: what there is, and what was skipped."""
-        held = Table("expression", "subjects", "sequences", "frames", "in samples")
+        held = Table("expression", "subjects", "sequences", "frames")
+        if self.samples:
+            held.add_column("in samples")
         for name, holding in {**self.expressions, "all": self.total}.items():
             count = self.samples.get(name, sum(self.samples.values()) if name == "all" else 0)
-            numbers = (holding.subjects, holding.sequences, holding.frames, count)
-            held.add_row(name, *map(str, numbers))
+            numbers = [holding.subjects, holding.sequences, holding.frames, count]
+            held.add_row(name, *map(str, numbers if self.samples else numbers[:-1]))
         left_out = Table("skipped because", "number", "such as")
         for reason, paths in self.skipped.items():
             left_out.add_row(reason, str(len(paths)), paths[0])
         text = io.StringIO()
-        Console(file=text, width=100).print(self.title, held, left_out, sep="\n")
+        tables = (held, left_out) if self.skipped else (held, "Nothing was skipped.")
+        Console(file=text, width=100).print(self.title, *tables, sep="\n")
         return text.getvalue()
 
 
@@ -95,6 +99,12 @@ def report_faces(faces: FaceRecords) -> Report:
         expressions={str(emotion): _count(faces, emotion) for emotion, _ in counts.most_common()},
         skipped=dict(sorted(skipped.items(), key=lambda entry: -len(entry[1]))),
     )
+
+
+def report_extraction(module: ExpressionDataModule) -> Report:
+    """Count what is left of what a data module extracts, whose setup need not be possible."""
+    faces, _ = select_faces(*module.extracted, module.max_head_angle, module.min_expressions)
+    return report_faces(faces)
 
 
 def _count(faces: FaceRecords, *emotions: Emotion) -> Holding:

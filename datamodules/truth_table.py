@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -18,6 +20,7 @@ from datamodules.cache import Tensors
 from datamodules.prototypes import JAW_OPEN
 from datamodules.selection import head_angles
 from i2fet.coefficients import FaceCoefficients
+from i2fet.files import replacing
 from i2fet.heads import HeadModel
 
 YAWS = (0, 15, 30, 45, 60, 180)
@@ -69,17 +72,40 @@ class TruthTable:
 
     def text(self) -> str:
         """Two tables for people to read."""
-        actions = Table("action", "spread", "error", "correlation")
+        return f"{self._by_action()}\n{self.by_yaw()}"
+
+    def by_yaw(self) -> str:
+        """The second of the two, without ranges that hold no frame."""
+        table = Table("yaw, degrees", "frames", "found", "pose error, degrees")
+        for row in (row for row in self.yaws if row.faces):
+            bounds = f"{row.lowest} to {row.highest}"
+            table.add_row(bounds, str(row.faces), f"{row.found:.1%}", f"{row.angle_error:.1f}")
+        return _render(table)
+
+    def _by_action(self) -> str:
+        table = Table("action", "spread", "error", "correlation")
         for row in self.actions:
             numbers = (row.spread, row.error, row.correlation)
-            actions.add_row(row.action, *(f"{number:.3f}" for number in numbers))
-        yaws = Table("yaw, degrees", "frames", "found", "pose error, degrees")
-        for turn in self.yaws:
-            bounds = f"{turn.lowest} to {turn.highest}"
-            yaws.add_row(bounds, str(turn.faces), f"{turn.found:.1%}", f"{turn.angle_error:.1f}")
-        text = io.StringIO()
-        Console(file=text, width=100).print(actions, yaws, sep="\n")
-        return text.getvalue()
+            table.add_row(row.action, *(f"{number:.3f}" for number in numbers))
+        return _render(table)
+
+
+def _render(table: Table) -> str:
+    text = io.StringIO()
+    Console(file=text, width=100).print(table)
+    return text.getvalue()
+
+
+def write_truth_table(table: TruthTable, folder: Path) -> None:
+    """Write `truth.json` and `truth.txt` to a folder that is there.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    with replacing(folder / "truth.json") as unfinished:
+        unfinished.write_text(json.dumps(asdict(table), indent=1))
+    with replacing(folder / "truth.txt") as unfinished:
+        unfinished.write_text(table.text())
 
 
 def compare_with_truth(tensors: Tensors, truth: FaceCoefficients, head: HeadModel) -> TruthTable:

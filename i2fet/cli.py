@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from i2fet.errors import I2fetError, PhotoError
 from i2fet.files import check_output
@@ -102,7 +102,8 @@ def perceive(arguments: argparse.Namespace) -> int:
     head = load_head("arkit")
     encoder = load_face_encoder(arguments.encoder, head, arguments.refine)
     neutral = encode_photo(arguments.neutral, encoder)[0] if arguments.neutral else None
-    records, overlays, code = [], [], 0
+    records: list[dict[str, Any]] = []
+    overlays, code = [], 0
     for path in arguments.photos:
         try:
             readout = read_file(path, encoder, neutral, arguments.smooth)
@@ -135,6 +136,30 @@ def corpus(arguments: argparse.Namespace) -> None:
         **given,
     )
     print(f"SYNTHETIC corpus in the layout of {arguments.layout}: {arguments.out}")
+
+
+def extract(arguments: argparse.Namespace) -> None:
+    """Read the coefficients of a dataset's pictures into the cache, and report on them."""
+    from datamodules.expression import ExpressionDataModule
+    from datamodules.report import report_extraction, write_report
+    from datamodules.truth_table import compare_with_truth, write_truth_table
+    from i2fet.heads import load_head
+
+    given = {k: v for k, v in vars(arguments).items() if k not in ("command", "run")}
+    data = ExpressionDataModule(view="faces", **given)
+    data.prepare_data()
+    records, tensors = data.extracted
+    report = report_extraction(data)
+    folder = write_report(report, data.cache_path.with_suffix(""))
+    print(report.table())
+    if records.synthetic:
+        truth = data.layout.read_truth(records)
+        table = compare_with_truth(tensors, truth, load_head(data.head_name))
+        write_truth_table(table, folder)
+        print(f"Held against the truth:\n{table.by_yaw()}")
+    print(f"{int(tensors['found'].sum())} faces found in {len(tensors['found'])} frames")
+    print(f"cache   {data.cache_path}")
+    print(f"report  {folder}")
 
 
 def add_animate(parser: argparse.ArgumentParser) -> None:
@@ -217,10 +242,38 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_extract(parser: argparse.ArgumentParser) -> None:
+    """The options of `extract`; what is not given is left to the data module."""
+    parser.add_argument("root", help="the dataset's folder")
+    group = parser.add_argument_group(
+        "options of the data module",
+        "Give the same to `i2fet fit` as --data.NAME, so that it finds this cache.",
+        argument_default=argparse.SUPPRESS,
+    )
+    group.add_argument("--dataset", choices=("ckplus", "celebvhq"), help="its layout")
+    group.add_argument("--encoder", help="what reads the pictures")
+    group.add_argument(
+        "--no-refine",
+        dest="refine",
+        action="store_false",
+        help="do not fit identity, head pose and camera to the landmarks",
+    )
+    group.add_argument("--head", help="whose coefficients are read")
+    group.add_argument("--cache-dir", help="$I2FET_CACHE or outputs/cache by default")
+    group.add_argument("--workers", type=positive, help="processes; one a core by default")
+    group.add_argument("--apex-frames", type=positive, help="CK+: last frames of a sequence")
+    group.add_argument(
+        "--unlabelled", action="store_true", help="CK+: first frames of unlabelled sequences too"
+    )
+    group.add_argument("--frames-per-span", type=positive, help="CelebV-HQ")
+    group.add_argument("--min-expressions", type=positive, help="CelebV-HQ: of a subject")
+
+
 COMMANDS: dict[str, tuple[Callable[..., int | None], Callable[..., None]]] = {
     "animate": (animate, add_animate),
     "perceive": (perceive, add_perceive),
     "corpus": (corpus, add_corpus),
+    "extract": (extract, add_extract),
 }
 
 

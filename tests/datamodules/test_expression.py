@@ -73,7 +73,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeText.calls = FakeFaces.calls = 0
     monkeypatch.setattr(datamodules.expression, "load_text_encoder", lambda name: FakeText())
     monkeypatch.setattr(
-        i2fet.perception, "load_face_encoder", lambda name, head: FakeFaces(), raising=False
+        i2fet.perception, "load_face_encoder", lambda *_: FakeFaces(), raising=False
     )
 
 
@@ -255,7 +255,7 @@ def test_retrained_encoder_is_asked_again(
 ) -> None:
     set_up(make(pictured, tmp_path, coefficients="perceived", encoder="fake"))
     calls = FakeFaces.calls
-    monkeypatch.setattr(i2fet.perception, "load_face_encoder", lambda name, head: FakeFaces("2"))
+    monkeypatch.setattr(i2fet.perception, "load_face_encoder", lambda *_: FakeFaces("2"))
     set_up(make(pictured, tmp_path, coefficients="perceived", encoder="fake"))
     assert FakeFaces.calls > calls
 
