@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from datamodules.celebvhq import read_celebvhq, read_celebvhq_truth
 from datamodules.extraction import extract, read_frames
-from datamodules.records import FaceRecords
+from datamodules.records import FORBIDDEN, FaceRecords, Skipped
 from datamodules.selection import head_angles, select_faces
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
@@ -180,6 +180,19 @@ def test_forbidden_clip(root: Path) -> None:
     (root / "processed/M2Ohb0FAaJU_1.mp4").chmod(0)
     skipped = read_celebvhq(root).skipped
     assert "no permission to read" in {item.reason for item in skipped}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_forbidden_folder(root: Path) -> None:
+    write_clip(root / "more" / "M2Ohb0FAaJU_2.mp4")
+    (root / "processed/M2Ohb0FAaJU_2.mp4").unlink()
+    (root / "more").chmod(0)
+    try:
+        skipped = read_celebvhq(root, min_expressions=1).skipped
+    finally:
+        (root / "more").chmod(0o700)
+    assert Skipped("more", FORBIDDEN) in skipped
+    assert Skipped("M2Ohb0FAaJU_2", "no such clip") in skipped
 
 
 def test_clips_are_found_at_any_depth(root: Path) -> None:

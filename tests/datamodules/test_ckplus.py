@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 from datamodules.ckplus import read_ckplus, read_truth
-from datamodules.records import MARKER, FaceRecords
+from datamodules.extraction import read_picture
+from datamodules.records import FORBIDDEN, MARKER, FaceRecords, Skipped
 from i2fet.emotions import Emotion
-from i2fet.errors import DatasetError
+from i2fet.errors import DatasetError, OptionError
 
 
 def write_sequence(root: Path, name: str, frames: int, label: str | None) -> None:
@@ -40,6 +42,7 @@ def root(tmp_path: Path) -> Path:
     write_sequence(tmp_path, "S010/006", 5, "nan")
     write_sequence(tmp_path, "S011/001", 4, "   1.0000000e+00\n")
     (tmp_path / "Emotion/S005/002").mkdir()
+    (tmp_path / "cohn-kanade-images/S012/001").mkdir(parents=True)
     (tmp_path / "Emotion/S999/001").mkdir(parents=True)
     (tmp_path / "Emotion/S999/001/S999_001_00000009_emotion.txt").write_text("   5.0000000e+00\n")
     (tmp_path / "cohn-kanade-images/.DS_Store").write_bytes(b"x")
@@ -88,11 +91,71 @@ def test_every_skip_is_reported(root: Path) -> None:
         "S010/004": "unreadable label",
         "S010/005": "fewer than two frames",
         "S010/006": "label nan out of range",
+        "S012/001": "no label",
         "S999/001": "fewer than two frames",
     }
     summary = faces.summary()
     assert "3 sequences of 3 subjects" in summary
     assert "2 x fewer than two frames" in summary
+
+
+def test_unlabelled_sequences_lend_their_neutral_frame(root: Path) -> None:
+    faces = read_ckplus(root, unlabelled=True)
+    labelled = read_ckplus(root).records
+    added = [record for record in faces.records if record not in labelled]
+    assert [(record.frame, record.emotion) for record in added] == [
+        ("cohn-kanade-images/S005/002/S005_002_00000001.png", Emotion.NEUTRAL)
+    ]
+    reasons = {item.path: item.reason for item in faces.skipped}
+    assert reasons["S012/001"] == "fewer than two frames"
+    assert "S005/002" not in reasons
+
+
+def test_no_frames_wanted(root: Path) -> None:
+    with pytest.raises(OptionError, match="apex_frames is 0"):
+        read_ckplus(root, apex_frames=0)
+
+
+forbidding = pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+
+
+@forbidding
+@pytest.mark.parametrize(
+    ("place", "skipped"),
+    [
+        ("cohn-kanade-images/S005", "cohn-kanade-images/S005"),
+        ("cohn-kanade-images/S005/001", "S005/001"),
+        ("Emotion/S005/001", "S005/001"),
+        ("Emotion/S005/001/S005_001_00000005_emotion.txt", "S005/001"),
+    ],
+)
+def test_forbidden_places_are_reported(root: Path, place: str, skipped: str) -> None:
+    mode = (root / place).stat().st_mode
+    (root / place).chmod(0)
+    try:
+        faces = read_ckplus(root)
+    finally:
+        (root / place).chmod(mode)
+    assert {record.subject for record in faces.records} == {"S010", "S011"}
+    assert Skipped(skipped, FORBIDDEN) in faces.skipped
+
+
+@forbidding
+def test_forbidden_dataset(root: Path) -> None:
+    (root / "Emotion").chmod(0)
+    try:
+        with pytest.raises(DatasetError, match="Emotion cannot be read; ask its owner"):
+            read_ckplus(root)
+    finally:
+        (root / "Emotion").chmod(0o700)
+
+
+@forbidding
+def test_forbidden_picture(root: Path) -> None:
+    picture = root / "cohn-kanade-images/S005/001/S005_001_00000005.png"
+    assert read_picture(picture) is not None
+    picture.chmod(0)
+    assert read_picture(picture) is None
 
 
 def test_fingerprint_follows_the_pictures(root: Path) -> None:

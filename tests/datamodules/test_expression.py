@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from datamodules.ckplus import read_ckplus, read_truth
 from datamodules.corpus import write_ckplus_corpus
 from datamodules.expression import ExpressionDataModule
 from datamodules.pairs import Batch
+from datamodules.records import FaceRecords
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import CKPLUS_EMOTIONS
 from i2fet.errors import AssetError, DatasetError
@@ -206,6 +208,41 @@ def test_statistics_of_the_training_part(module: ExpressionDataModule, corpus: P
     assert module.vertex_scale == pytest.approx(expected)
 
 
+def test_files_are_read_once(module: ExpressionDataModule) -> None:
+    layout, calls = module.layout, []
+
+    def read(*arguments: Any, **options: Any) -> FaceRecords:
+        calls.append("frames")
+        return layout.read(*arguments, **options)
+
+    def read_truth(faces: FaceRecords) -> FaceCoefficients:
+        calls.append("truth")
+        return layout.read_truth(faces)
+
+    module.layout = replace(layout, read=read, read_truth=read_truth)
+    set_up(module)
+    module.setup("test")
+    assert calls == ["frames", "truth"]
+
+
+def test_setup_alone_is_enough_on_other_ranks(corpus: Path, tmp_path: Path) -> None:
+    first, other = make(corpus, tmp_path), make(corpus, tmp_path)
+    set_up(first)
+    other.setup("fit")
+    for one, two in zip(first.val_dataloader(), other.val_dataloader(), strict=True):
+        assert all(one[name].equal(two[name]) for name in one)
+
+
+def test_unlabelled_sequences_add_neutral_faces(pictured: Path, tmp_path: Path) -> None:
+    label = next(pictured.rglob("S001_001_*_emotion.txt"))
+    label.unlink()
+    options = {"coefficients": "perceived", "encoder": "fake", "view": "faces"}
+    plain = set_up(make(pictured, tmp_path, **options))
+    more = set_up(make(pictured, tmp_path, unlabelled=True, **options))
+    assert len(more.faces.subject) == len(plain.faces.subject) + 1
+    assert (more.faces.emotion == 7).sum() == (plain.faces.emotion == 7).sum() + 1
+
+
 def test_truth_is_said_out_loud(
     module: ExpressionDataModule, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -351,3 +388,7 @@ def test_lightning_trains_twice(module: ExpressionDataModule, tmp_path: Path, wo
     split = json.loads(Path(logger.log_dir, "split.json").read_text())
     assert split["samples"] == {"train": 324, "val": 36, "test": 40}
     assert split["subjects"] == module.subjects
+    batch = next(iter(module.val_dataloader()))
+    faces = torch.tensor(split["rows"]["val"])[: len(batch["emotion"])]
+    assert module.faces.coefficients.expression[faces].equal(batch["expression"])
+    assert split["frames"] == [record.frame for record in module.records.records]
