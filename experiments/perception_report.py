@@ -1,16 +1,17 @@
-"""How well photos and synthetic faces are read.
+"""How well photos of people are read: other synthetic people, and one photograph.
 
-    python -m experiments.perception_report [--faces N] [--seed N] [--output FOLDER]
+    python -m experiments.perception_report [--faces N] [--training N] [--seed N] [--output FOLDER]
 
-Writes report.md and report.json.
+Writes report.md, report.json and reliability.png.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,56 +19,162 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
-from skimage import data
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from experiments.synthetic_faces import sample_faces
+from experiments.readers import (
+    EncoderReader,
+    LandmarkRegression,
+    Reader,
+    Reading,
+    see_detected_landmarks,
+    see_true_landmarks,
+)
+from experiments.reliability import Reliability, draw_reliability, measure_reliability
+from experiments.robustness import Robustness, measure_robustness
+from experiments.synthetic_faces import NO_EMOTION, SIZE, Photos, sample_emotions, take_photos
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
+from i2fet.errors import AssetError
 from i2fet.files import replacing
-from i2fet.heads import ArkitHead, load_head
-from i2fet.perception import FaceEncoder, LandmarkFaceEncoder
-from i2fet.perception.encoder import to_picture_frame
-from i2fet.perception.fitting import EYE_CORNERS, FitSettings, LandmarkFitter, fitted_points
+from i2fet.heads import ArkitHead
+from i2fet.heads.arkit import load_arkit_head
+from i2fet.perception import LandmarkFaceEncoder, LearnedFaceEncoder
+from i2fet.perception.fitting import EYE_CORNERS
+from i2fet.perception.readout import action_names, actions
 
-SIZE = 384
 ROUNDS = 7
-BATCH = 16
 MIN_SHOWN = 5
-"""Faces that must show an action before its correlation is counted."""
+"""Faces that must show an action before it is counted."""
+
+JUDGED = 4000
+"""Faces from whose true actions emotions are learned."""
+
+Cell = str | float | None
 
 
 @dataclass(frozen=True)
-class Recovery:
-    """Of one action over all faces: correlation and slope of the read on the true values."""
+class Score:
+    """Of one reader; medians are over the actions and the jaw that enough faces show.
 
-    name: str
-    shown: int
+    Attributes:
+        reader: Its name.
+        found: Faces found.
+        correlation: Median r of the read on the true values.
+        slope: Median slope of the same.
+        error: Mean absolute error of all actions and the jaw.
+        emotion: % of the emotions told right from what was read.
+        emotion_share: The same as % of what is told right from the truth.
+        pose: Mean angle between the head rotations, degrees.
+        landmarks: Mean distance of the projected landmarks from the true ones, % of that between
+            the eyes; like `pose` None of readers that give actions only.
+        milliseconds: For one photo; None of readers that do not start from it.
+        correlations: r of each action, by name.
+    """
+
+    reader: str
+    found: int
     correlation: float
     slope: float
+    error: float
+    emotion: float
+    emotion_share: float
+    pose: float | None
+    landmarks: float | None
+    milliseconds: float | None
+    correlations: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Report:
-    """Medians, means and minima as their names say; distances in % of that between the eyes.
-
-    `true_landmarks_median_correlation` is what the same fit reads from landmarks without error.
-    """
+    """All that was measured."""
 
     faces: int
-    found: int
-    photo_residual: float
-    residual_mean: float
-    residual_worst: float
-    vertex_error_all: float
-    vertex_error_front: float
-    head_pose_error_degrees: float
-    median_correlation: float
-    median_slope: float
-    true_landmarks_median_correlation: float
-    milliseconds_single: float
-    milliseconds_batched: float
-    recovery: tuple[Recovery, ...]
+    training: int
+    seed: int
+    true_emotion: float
+    scores: tuple[Score, ...]
+    robustness: dict[str, Robustness]
+    reliability: dict[str, Reliability]
+
+
+class Examiner:
+    """Scores readers on photos.
+
+    Args:
+        head: The head of all coefficients.
+        photos: Of people whom no reader has seen.
+        seed: Of still others, from whose true actions emotions are learned.
+    """
+
+    def __init__(self, head: ArkitHead, photos: Photos, seed: int) -> None:
+        self.head, self.photos = head, photos
+        self.truth = actions(head, photos.truth)
+        self.judge: Pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+        self.judge.fit(*sample_emotions(head, JUDGED, seed))
+        everyone = torch.ones(len(photos), dtype=torch.bool)
+        self.true_emotion = self._emotion(self.truth, everyone)
+
+    def score(self, reader: Reader) -> Score:
+        """Read the photos and compare."""
+        reading = reader.read(self.photos)
+        found = reading.found
+        names, shown = action_names(self.head), (self.truth > 0).sum(0) >= MIN_SHOWN
+        r, slope = (v[shown] for v in regress(reading.actions[found], self.truth[found]))
+        shown_names = [name for name, one in zip(names, shown.tolist(), strict=True) if one]
+        emotion = self._emotion(reading.actions, found)
+        pose, landmarks = self._place(reading)
+        first = self.photos.first
+        return Score(
+            reader=reader.name,
+            found=int(found.sum()),
+            correlation=float(np.median(r)),
+            slope=float(np.median(slope)),
+            error=float((reading.actions - self.truth)[found].abs().mean()),
+            emotion=emotion,
+            emotion_share=100 * emotion / self.true_emotion,
+            pose=pose,
+            landmarks=landmarks,
+            milliseconds=best_time(lambda: reader.read(first)) if reader.timed else None,
+            correlations=dict(zip(shown_names, r.tolist(), strict=True)),
+        )
+
+    def _emotion(self, seen: Tensor, found: Tensor) -> float:
+        """% right of the faces that were meant to show one."""
+        rows = found.numpy() & (self.photos.emotions != NO_EMOTION)
+        return 100 * float(self.judge.score(seen.numpy()[rows], self.photos.emotions[rows]))
+
+    def _place(self, reading: Reading) -> tuple[float, float] | tuple[None, None]:
+        """Error of the head's rotation, degrees, and of the landmarks, %."""
+        if reading.faces is None:
+            return None, None
+        rows = reading.found.nonzero()[:, 0]
+        read, true = reading.faces[rows], self.photos.truth[rows]
+        seen, expected = (
+            project(self.head.landmarks(self.head.vertices(f)), f.camera, SIZE, SIZE)[..., :2]
+            for f in (read, true)
+        )
+        near, far = (expected[:, list(corners)].mean(1) for corners in EYE_CORNERS)
+        distance = (seen - expected).norm(dim=-1).mean(1) / (near - far).norm(dim=-1)
+        return pose_error(read, true), 100 * float(distance.mean())
+
+
+def regress(seen: Tensor, true: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(K,) correlation and slope of (N, K) read on true values; no spread is no correlation."""
+    x, y = (values.double().numpy() for values in (true, seen))
+    x, y = x - x.mean(0), y - y.mean(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = (x * y).sum(0) / (x * x).sum(0)
+        r = slope * np.sqrt((x * x).sum(0) / (y * y).sum(0))
+    return np.nan_to_num(r, posinf=0, neginf=0), np.nan_to_num(slope)
+
+
+def pose_error(read: FaceCoefficients, true: FaceCoefficients) -> float:
+    """Mean angle between the head rotations, degrees."""
+    turns = [Rotation.from_rotvec(face.global_rotation.numpy()) for face in (read, true)]
+    return float(np.degrees((turns[0].inv() * turns[1]).magnitude()).mean())
 
 
 def best_time(function: Callable[[], object]) -> float:
@@ -80,134 +187,110 @@ def best_time(function: Callable[[], object]) -> float:
     return 1000 * min(times)
 
 
-def eye_distance(landmarks: Tensor) -> Tensor:
-    """(N,) between the middles of the eyes in the picture, for (N, L, 3)."""
-    near, far = (landmarks[:, list(corners), :2].mean(1) for corners in EYE_CORNERS)
-    return (near - far).norm(dim=-1)
-
-
-def front_vertices(head: ArkitHead) -> Tensor:
-    """(V,) bool, those no further back or out than the landmarks."""
-    landmarks = head.landmarks(head.template[None])[0]
-    inside = (head.template >= landmarks.amin(0)) & (head.template <= landmarks.amax(0))
-    return inside.all(1)
-
-
-def vertex_errors(
-    head: ArkitHead, read: FaceCoefficients, true: FaceCoefficients
-) -> tuple[float, float]:
-    """Mean error of the projected vertices, all and front, %."""
-    seen, expected = (
-        project(head.vertices(face), face.camera, SIZE, SIZE) for face in (read, true)
-    )
-    error = (seen - expected)[..., :2].norm(dim=-1)
-    percent = 100 * error / eye_distance(head.landmarks(expected))[:, None]
-    return float(percent.mean()), float(percent[:, front_vertices(head)].mean())
-
-
-def pose_error(read: FaceCoefficients, true: FaceCoefficients) -> float:
-    """Mean angle between the head rotations, degrees."""
-    turns = [Rotation.from_rotvec(face.global_rotation.numpy()) for face in (read, true)]
-    return float(np.degrees((turns[0].inv() * turns[1]).magnitude()).mean())
-
-
-def recover(
-    head: ArkitHead, read: FaceCoefficients, true: FaceCoefficients
-) -> tuple[Recovery, ...]:
-    """Of the 50 actions and the jaw."""
-
-    def actions(face: FaceCoefficients) -> NDArray[np.float32]:
-        opening = face.jaw[:, :1] / head.jaw_open_angle
-        return torch.cat([face.expression, opening], dim=1).numpy()
-
-    rows = []
-    names = (*head.expression_names, "jaw")
-    for name, seen, expected in zip(names, actions(read).T, actions(true).T, strict=True):
-        (variance, covariance), (_, seen_variance) = np.cov(expected, seen)
-        scale = np.sqrt(variance * seen_variance)
-        correlation = covariance / scale if scale > 0 else 0.0
-        slope = covariance / variance if variance > 0 else 0.0
-        rows.append(Recovery(name, int((expected > 0).sum()), float(correlation), float(slope)))
-    return tuple(rows)
-
-
-def median_of(rows: tuple[Recovery, ...], field: str) -> float:
-    """Over the actions that enough faces show."""
-    values = [getattr(row, field) for row in rows if row.shown >= MIN_SHOWN]
-    return float(np.median(values)) if values else float("nan")
-
-
-def read_true_landmarks(head: ArkitHead, true: FaceCoefficients) -> FaceCoefficients:
-    """What the fit makes of landmarks without error."""
-    points = project(fitted_points(head, head.vertices(true)), true.camera, SIZE, SIZE)
-    fitter = LandmarkFitter(head, FitSettings(noise=5e-4))
-    return fitter(to_picture_frame(points, torch.full((len(true), 2), SIZE)))[0]
-
-
-def measure(encoder: FaceEncoder, head: ArkitHead, count: int, seed: int) -> Report:
-    """Read a photograph and `count` synthetic faces."""
-    portrait = np.asarray(data.astronaut())
-    faces, images = zip(*sample_faces(head, count, SIZE, seed), strict=True)
-    encoded = encoder.encode(images)
-    photo = encoder.encode([portrait])
-    rows = encoded.found.nonzero()[:, 0]
-    true = FaceCoefficients.cat(faces)[rows]
-    read, residual = encoded.coefficients[rows], encoded.residual_percent[rows]
-    recovery = recover(head, read, true)
-    every, front = vertex_errors(head, read, true)
-    ceiling = recover(head, read_true_landmarks(head, true), true)
-    return Report(
-        faces=count,
-        found=len(rows),
-        photo_residual=float(photo.residual_percent[0]),
-        residual_mean=float(residual.mean()),
-        residual_worst=float(residual.max()),
-        vertex_error_all=every,
-        vertex_error_front=front,
-        head_pose_error_degrees=pose_error(read, true),
-        median_correlation=median_of(recovery, "correlation"),
-        median_slope=median_of(recovery, "slope"),
-        true_landmarks_median_correlation=median_of(ceiling, "correlation"),
-        milliseconds_single=best_time(lambda: encoder.encode([portrait])),
-        milliseconds_batched=best_time(lambda: encoder.encode([portrait] * BATCH)) / BATCH,
-        recovery=recovery,
-    )
-
-
-def to_markdown(name: str, report: Report) -> str:
-    """The report as two tables."""
-    summary = {key: value for key, value in vars(report).items() if key != "recovery"}
-    lines = [f"# Face encoder `{name}` on a photograph and synthetic faces", ""]
-    lines += ["| measure | value |", "|---|---:|"]
-    lines += [f"| {key.replace('_', ' ')} | {value:.4g} |" for key, value in summary.items()]
-    lines += ["", "| action | faces that show it | r | slope |", "|---|---:|---:|---:|"]
-    lines += [
-        f"| {row.name} | {row.shown} | {row.correlation:.2f} | {row.slope:.2f} |"
-        for row in report.recovery
+def measure(faces: int, training: int, seed: int) -> Report:
+    """Photograph people and have every reader read them."""
+    head = load_arkit_head()
+    landmarks, learned = LandmarkFaceEncoder(head), LearnedFaceEncoder(head)
+    swift = LearnedFaceEncoder(head, learned.network, refine=False)
+    photos = take_photos(faces, seed, at_rest=True)
+    others = take_photos(training, seed + 1)
+    examiner = Examiner(head, photos, seed + 2)
+    detected, true = see_detected_landmarks(), see_true_landmarks(head)
+    readers: list[Reader] = [
+        EncoderReader("landmark fit", landmarks, head),
+        LandmarkRegression("ridge, MediaPipe's landmarks", detected, head, others, timed=True),
+        LandmarkRegression("ridge, true landmarks", true, head, others),
+        EncoderReader("learned, not refined", swift, head),
+        EncoderReader("learned", learned, head),
+        EncoderReader("learned, with the neutral", learned, head, informed=True),
     ]
-    return "\n".join(lines) + "\n"
+    return Report(
+        faces=faces,
+        training=training,
+        seed=seed,
+        true_emotion=examiner.true_emotion,
+        scores=tuple(examiner.score(reader) for reader in readers),
+        robustness={e.name: measure_robustness(e, head) for e in (landmarks, learned)},
+        reliability=measure_reliability(learned, head, photos, seed + 3),
+    )
+
+
+def to_table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """A table in Markdown; what is not known is left empty."""
+
+    def show(cell: Cell) -> str:
+        if isinstance(cell, float):
+            return f"{cell:.2f}"
+        return "" if cell is None else str(cell)
+
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
+    lines += ["| " + " | ".join(map(show, row)) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def to_markdown(report: Report) -> str:
+    """The report as tables."""
+    scores, ways = report.scores, list(report.robustness.values())
+    fields = ("correlation", "slope", "error", "emotion", "emotion_share", "pose", "landmarks")
+    columns = ("r", "slope", "error", "emotion %", "of truth's %", "pose", "landmarks %", "ms")
+    shown = sorted(scores[0].correlations)
+    by_way = [
+        [way, *(f"{worst:.2f} ({name})" for name, worst in (r.disagreement[way] for r in ways))]
+        for way in ways[0].disagreement
+    ]
+    named: list[list[Cell]] = [[name, *(r.read[name] for r in ways)] for name in ways[0].read]
+    named.append(["residual, %", *(r.residual_percent for r in ways)])
+    parts = [
+        "# How faces are read",
+        f"{report.faces} synthetic people, each on one photo; {report.training} others for the "
+        f"regressions; seed {report.seed}. From the true actions {report.true_emotion:.1f} % of "
+        "the emotions are told right.",
+        to_table(
+            ("reader", *columns),
+            [[s.reader, *(getattr(s, f) for f in fields), s.milliseconds] for s in scores],
+        ),
+        "## A photograph (skimage.data.astronaut)",
+        to_table(("read", *report.robustness), named),
+        f"Largest disagreement with the same photograph altered, of actions above 0.2:\n\n"
+        f"{to_table(('altered', *report.robustness), by_way)}",
+        "## Reliability of the learned encoder's confidence",
+        to_table(
+            ("readings", "number", "mean confidence", "share right", "calibration error"),
+            [
+                [name, g.readings, g.confidence, g.right, g.calibration_error]
+                for name, g in report.reliability.items()
+            ],
+        ),
+        "## Correlation by action",
+        to_table(
+            ("action", *(score.reader for score in scores)),
+            [[name, *(score.correlations[name] for score in scores)] for name in shown],
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--faces", type=int, default=200, help="synthetic faces")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--faces", type=int, default=200, help="people to read")
+    parser.add_argument("--training", type=int, default=400, help="others, for the regressions")
+    parser.add_argument("--seed", type=int, default=9000)
     parser.add_argument("--output", type=Path, default=Path("outputs/perception"))
     options = parser.parse_args(argv)
-    head = load_head("arkit")
-    if not isinstance(head, ArkitHead):
-        raise TypeError(f"the head 'arkit' is a {type(head).__name__}")
-    encoder = LandmarkFaceEncoder(head)
-    report = measure(encoder, head, options.faces, options.seed)
+    try:
+        report = measure(options.faces, options.training, options.seed)
+    except AssetError as error:
+        sys.exit(str(error))
     options.output.mkdir(parents=True, exist_ok=True)
     texts = {
-        "report.md": to_markdown(encoder.name, report),
+        "report.md": to_markdown(report),
         "report.json": json.dumps(asdict(report), indent=2) + "\n",
     }
     for file, text in texts.items():
         with replacing(options.output / file) as unfinished:
             unfinished.write_text(text)
+    draw_reliability(report.reliability, options.output / "reliability.png")
     print(texts["report.md"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
@@ -58,6 +58,14 @@ class EncodedFaces:
     face_width: Tensor
     landmarks: Tensor
     confidence: Tensor
+
+    @classmethod
+    def cat(cls, parts: Sequence[EncodedFaces]) -> EncodedFaces:
+        """Join along the pictures."""
+        names = [field.name for field in fields(cls) if field.name != "coefficients"]
+        tensors = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+        coefficients = FaceCoefficients.cat([part.coefficients for part in parts])
+        return cls(coefficients=coefficients, **tensors)
 
     def batches(self) -> Iterator[list[int]]:
         """The rows with a face, some at a time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -87,16 +87,9 @@ def encode_video(
             f"no usable face was found in any frame of {path}; use a video that shows a face from "
             "the front, upright and well lit"
         )
-    faces = _join(parts)
+    faces = EncodedFaces.cat(parts)
     window = round(smoothing * frame_rate(path))
     return replace(faces, coefficients=smooth(faces, window))
-
-
-def _join(parts: list[EncodedFaces]) -> EncodedFaces:
-    names = [field.name for field in fields(EncodedFaces) if field.name != "coefficients"]
-    tensors = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-    coefficients = FaceCoefficients.cat([part.coefficients for part in parts])
-    return EncodedFaces(coefficients=coefficients, **tensors)
 
 
 def smooth(faces: EncodedFaces, window: int) -> FaceCoefficients:
