@@ -44,7 +44,7 @@ FRONT_GRID = 1200
 DIRECTIONS, DEPTH_SIZE = 60, 160
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Atlas:
     """The head's surface and the texels that colour it; S texels in a row of the skin.
 
@@ -74,13 +74,13 @@ class Atlas:
         return np.asarray(self.front[row.T, column.T] * self.size, np.float32)
 
     def blank(self) -> Floats:
-        """(5 S / 4, S, 4) an empty texture."""
-        return np.zeros((self.size + self.size // CELLS, self.size, 4), np.float32)
+        """(4, 5 S / 4, S) an empty texture: three colours and gloss."""
+        return np.zeros((4, self.size + self.size // CELLS, self.size), np.float32)
 
     def cell(self, texture: Floats, index: int) -> Floats:
-        """(S / 4, S / 4, 4) view of one cell of a texture."""
+        """(4, S / 4, S / 4) view of one cell of a texture."""
         side = self.size // CELLS
-        return texture[self.size :, index * side : (index + 1) * side]
+        return texture[:, self.size :, index * side : (index + 1) * side]
 
 
 @cache

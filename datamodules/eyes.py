@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from datamodules.atlas import EYE_CELL, EYE_RADIUS, MOUTH_CELL, Atlas, Floats
-from datamodules.skin import Color
+from datamodules.skin import Color, cover
 
 IRISES = np.array(
     [
@@ -23,6 +23,9 @@ IRISES = np.array(
     np.float32,
 )
 VEINS = np.array([0.95, 0.55, 0.5], np.float32)
+PUPIL = np.array([0.02, 0.02, 0.02], np.float32)
+INSIDE = np.array([0.48, 0.20, 0.19], np.float32)
+TONGUE = np.array([0.66, 0.34, 0.33], np.float32)
 
 
 @dataclass(frozen=True)
@@ -67,33 +70,32 @@ def paint_eyes(eyes: Eyes, atlas: Atlas, texture: Floats) -> None:
     """Draw the eyes into their cell, in place; sRGB and gloss, both in [0, 1]."""
     rng = np.random.default_rng(eyes.seed)
     cell = atlas.cell(texture, EYE_CELL)
-    side = len(cell)
+    side = cell.shape[1]
     axis = ((np.arange(side, dtype=np.float32) + 0.5) / side - 0.5) / 0.46 * EYE_RADIUS * 1000
     right, down = np.meshgrid(axis, axis)
     radius = np.hypot(right, down)
     edge = 0.5 * EYE_RADIUS * 4000 / side
 
     def disc(size: float) -> Floats:
-        return np.asarray(((size - radius) / edge + 0.5).clip(0, 1)[..., None])
+        return np.asarray(((size - radius) / edge + 0.5).clip(0, 1))
 
-    veins = (radius / (EYE_RADIUS * 1000)).clip(0, 1)[..., None] ** 3
-    color = eyes.sclera * (1 + 0.5 * veins * (VEINS - 1))
-    share = radius[..., None] / eyes.radius
+    veins = (radius / (EYE_RADIUS * 1000)).clip(0, 1) ** 3
+    share = radius / eyes.radius
     fibres = rng.standard_normal(48)[(np.arctan2(down, right) * 24 / np.pi).astype(int)]
-    iris = eyes.iris * (1.15 - 0.25 * share) * (1 + 0.12 * fibres[..., None])
-    iris *= 1 - eyes.limbus * ((share - 0.72) / 0.28).clip(0, 1)
-    color = color + disc(eyes.radius) * (iris - color)
-    color = color + disc(eyes.radius * eyes.pupil) * (0.02 - color)
-    cell[..., :3] = color.clip(0.01, 1)
-    cell[..., 3] = 0.95
+    shading = (1.15 - 0.25 * share) * (1 + 0.12 * fibres)
+    shading *= 1 - eyes.limbus * ((share - 0.72) / 0.28).clip(0, 1)
+    cell[:3] = eyes.sclera[:, None, None] * (1 + 0.5 * veins * (VEINS[:, None, None] - 1))
+    cover(cell[:3], disc(eyes.radius), eyes.iris[:, None, None] * shading)
+    cover(cell[:3], disc(eyes.radius * eyes.pupil), PUPIL)
+    np.clip(cell, 0.01, 1, out=cell)
+    cell[3] = 0.95
 
 
 def paint_mouth(atlas: Atlas, texture: Floats) -> None:
     """Draw the inside of the mouth, darker towards the throat, and the tongue beside it."""
     cell = atlas.cell(texture, MOUTH_CELL)
-    half = len(cell) // 2
-    depth = np.linspace(0, 1, len(cell), dtype=np.float32)[:, None, None]
-    inside, tongue = np.array([[0.48, 0.20, 0.19], [0.66, 0.34, 0.33]], np.float32)
-    cell[:, :half, :3] = inside * np.exp(-3.5 * depth)
-    cell[:, half:, :3] = tongue * np.exp(-1.6 * depth)
-    cell[..., 3] = 0.55
+    half = cell.shape[1] // 2
+    depth = np.linspace(0, 1, 2 * half, dtype=np.float32)[:, None]
+    cell[:3, :, :half] = INSIDE[:, None, None] * np.exp(-3.5 * depth)
+    cell[:3, :, half:] = TONGUE[:, None, None] * np.exp(-1.6 * depth)
+    cell[3] = 0.55

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -12,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from datamodules.atlas import HAIR_CELL, Atlas, Floats, place_in_cell
-from datamodules.skin import Color
-from datamodules.surfaces import HAIR, Surface
+from datamodules.skin import Color, cover
+from datamodules.surfaces import HAIR, SKIN, Surface
 from i2fet.heads import ArkitHead
 from i2fet.rendering.mesh import vertex_normals
 
@@ -128,26 +129,23 @@ def paint_hair(hair: Hair, atlas: Atlas, texture: Floats) -> None:
     rng = np.random.default_rng(hair.seed)
     size = atlas.size
     top = size * 3 // 4
-    points = torch.from_numpy(atlas.points[:top])
-    cover = hair_cover(hair, points, 0.012).numpy()
-    noise = rng.standard_normal((top, size), np.float32)
+    opacity = hair_cover(hair, torch.from_numpy(atlas.points[:top]), 0.012).numpy()
     length = max(round(8 * size / 270), 1)
-    strands = cv2.blur(noise, (1, length)) * np.sqrt(length)
-    opacity = (cover * 1.15 + 0.25 * strands * (cover * (1 - cover) * 4)).clip(0, 1)
-    color = hair.color * (1 + 0.22 * strands[..., None]).clip(0.3, 2)
-    scalp = texture[:top, :, :3]
-    scalp += opacity[..., None] * (color - scalp)
-    np.clip(scalp, 0.01, 1, out=scalp)
-    texture[:top, :, 3] *= 1 - 0.3 * opacity
+    strands = cv2.blur(rng.standard_normal((top, size), np.float32), (1, length))
+    strands *= math.sqrt(length)
+    opacity = (opacity * (1.15 + strands * (1 - opacity))).clip(0, 1)
+    shine = (1 + 0.22 * strands).clip(0.3, 2)
+    cover(texture[:3, :top], opacity, hair.color[:, None, None] * shine)
+    texture[3, :top] *= 1 - 0.3 * opacity
     cell = atlas.cell(texture, HAIR_CELL)
-    streaks = np.repeat(rng.standard_normal((1, len(cell), 1)), len(cell), 0)
-    tips = np.linspace(0.8, 1.15, len(cell))[:, None, None]
-    cell[..., :3] = (hair.color * tips * (1 + 0.22 * streaks)).clip(0.01, 1)
-    cell[..., 3] = 0.34
+    streaks = 1 + 0.22 * rng.standard_normal(cell.shape[2], np.float32)
+    tips = np.linspace(0.8, 1.15, cell.shape[1], dtype=np.float32)[:, None]
+    cell[:3] = (hair.color[:, None, None] * tips * streaks).clip(0.01, 1)
+    cell[3] = 0.34
 
 
 def raise_shell(
-    head: ArkitHead, rest: Tensor, surface: Surface, cover: Tensor, height: Tensor, material: int
+    head: ArkitHead, rest: Tensor, surface: Surface, covered: Tensor, height: Tensor, material: int
 ) -> tuple[Surface, Tensor]:
     """A copy of the skin, raised where something covers it and sunk elsewhere.
 
@@ -155,21 +153,20 @@ def raise_shell(
         head: The head.
         rest: (V, 3) a person's unposed vertices.
         surface: Of the head.
-        cover: (V,) in [0, 1].
-        height: (V,) metres above the skin where the cover is full.
+        covered: (V,) how much covers each vertex, in [0, 1].
+        height: (V,) metres above the skin where it is fully covered.
         material: Of the shell.
 
     Returns:
         The shell and its (V', 3) vertices.
     """
-    faces = head.faces[(cover[head.faces] > 0.02).all(1) & (surface.materials == 0)]
-    kept, local = faces.unique(return_inverse=True)
-    rows = (cover[head.faces] > 0.02).all(1) & (surface.materials == 0)
+    chosen = (covered[head.faces] > 0.02).all(1) & (surface.materials == SKIN)
+    kept, faces = head.faces[chosen].unique(return_inverse=True)
     normals = vertex_normals(rest[None], head.faces)[0, kept]
-    lift = height[kept] * cover[kept] - 0.002 * (1 - cover[kept])
+    lift = height[kept] * covered[kept] - 0.002 * (1 - covered[kept])
     shell = Surface(
-        local.int().contiguous(),
-        surface.corners[rows].contiguous(),
+        faces.int().contiguous(),
+        surface.corners[chosen].contiguous(),
         torch.full((len(faces),), material, dtype=torch.int32),
         (0.5 + 0.5 * surface.openness[kept]).contiguous(),
     )
@@ -184,9 +181,9 @@ def grow_hair(
     waves = torch.from_numpy(rng.normal(0, 90, (6, 3))).float()
     phases = torch.from_numpy(rng.uniform(0, 2 * np.pi, 6)).float()
     bumps = (head.template @ waves.T + phases).sin().sum(1) / 2
-    cover = hair_cover(hair, head.template, 0.02)
+    covered = hair_cover(hair, head.template, 0.02)
     height = (hair.thickness + hair.curl + hair.curl * bumps).clamp(min=0.0005)
-    return raise_shell(head, rest, surface, cover, height, HAIR)
+    return raise_shell(head, rest, surface, covered, height, HAIR)
 
 
 def hang_locks(hair: Hair, rest: Tensor) -> tuple[Surface, Tensor]:

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.atlas import ARC, Atlas, load_atlas
+from datamodules.atlas import ARC, HIGH, LOW, Atlas, load_atlas
 from datamodules.eyes import Eyes, paint_eyes, paint_mouth, sample_eyes
 from datamodules.hair import Hair, grow_hair, hang_locks, paint_hair, sample_hair
 from datamodules.prototypes import Style, sample_style
@@ -121,14 +121,15 @@ def _sample_lighting(rng: Generator) -> Lighting:
 
 
 def paint(look: Look, atlas: Atlas) -> Tensor:
-    """(5 S / 4, S, 4) texture of a person: RGB and gloss in [0, 1]."""
+    """(5 S / 4, S, 4) texture of a person: linear RGB and gloss in [0, 1]."""
     texture = atlas.blank()
     paint_skin(look.skin, atlas, texture)
     paint_hair(look.hair, atlas, texture)
     paint_eyes(look.eyes, atlas, texture)
     paint_mouth(atlas, texture)
     paint_teeth(look.teeth, atlas, texture)
-    return torch.from_numpy(texture)
+    texture[:3] *= texture[:3]
+    return torch.from_numpy(texture).permute(1, 2, 0).contiguous()
 
 
 def photograph(
@@ -154,7 +155,6 @@ def photograph(
     """
     atlas = load_atlas(head, min(TEXTURE_SHARE * size, LARGEST_TEXTURE) // 4 * 4)
     texture = paint(look, atlas)
-    texture[..., :3].square_()
     vertices = head.vertices(coefficients)
     teeth, mouth_light = place_teeth(head, look.teeth, coefficients, vertices)
     worn, worn_vertices = _dress(head, look, atlas, coefficients)
@@ -175,6 +175,7 @@ def photograph(
         draw_relief(head, look.creases, atlas, coefficients.expression),
         rotation_matrices(coefficients.global_rotation),
         ARC,
+        (HIGH - LOW) / atlas.size,
         look.lighting,
         _backdrop(look.background, size) if background is None else background,
         supersample,

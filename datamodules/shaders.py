@@ -56,27 +56,21 @@ def fetch(texture: wp.array2d(dtype=wp.vec4), uv: wp.vec2) -> wp.vec4:
 
 
 @wp.func
-def fetch_relief(relief: wp.array4d(dtype=wp.float32), image: wp.int32, uv: wp.vec2) -> wp.vec3:
-    """Bilinear look-up of a height and its two slopes."""
-    width = relief.shape[3]
+def fetch_relief(relief: wp.array3d(dtype=wp.float32), image: wp.int32, uv: wp.vec2) -> wp.vec3:
+    """A height and its differences between neighbouring texels, to the right and down."""
+    width = relief.shape[2]
     x = wp.clamp(uv[0] * float(width) - 0.5, 0.0, float(width) - 1.001)
-    y = wp.clamp(uv[1] * float(width) - 0.5, 0.0, float(relief.shape[2]) - 1.001)
+    y = wp.clamp(uv[1] * float(width) - 0.5, 0.0, float(relief.shape[1]) - 1.001)
     column = int(x)
     row = int(y)
     across = x - float(column)
     down = y - float(row)
-    value = wp.vec3(0.0, 0.0, 0.0)
-    for channel in range(3):
-        upper = wp.lerp(
-            relief[image, channel, row, column], relief[image, channel, row, column + 1], across
-        )
-        lower = wp.lerp(
-            relief[image, channel, row + 1, column],
-            relief[image, channel, row + 1, column + 1],
-            across,
-        )
-        value[channel] = wp.lerp(upper, lower, down)
-    return value
+    a = relief[image, row, column]
+    b = relief[image, row, column + 1]
+    c = relief[image, row + 1, column]
+    d = relief[image, row + 1, column + 1]
+    height = wp.lerp(wp.lerp(a, b, across), wp.lerp(c, d, across), down)
+    return wp.vec3(height, wp.lerp(b - a, d - c, down), wp.lerp(c - a, d - b, across))
 
 
 @wp.func
@@ -90,10 +84,11 @@ def light_point(
     point: Point,
     light: Light,
     texture: wp.array2d(dtype=wp.vec4),
-    relief: wp.array4d(dtype=wp.float32),
+    relief: wp.array3d(dtype=wp.float32),
     image: wp.int32,
     turn: wp.mat33,
     arc: wp.float32,
+    texel_size: wp.float32,
 ) -> wp.vec3:
     """Linear colour that a point sends to the viewer."""
     texel = fetch(texture, point.uv)
@@ -109,7 +104,8 @@ def light_point(
         angle = (point.uv[0] - 0.5) * arc
         along = turn * wp.vec3(wp.cos(angle), 0.0, -wp.sin(angle))
         down = turn * wp.vec3(0.0, -1.0, 0.0)
-        normal = wp.normalize(normal - along * height[1] - down * height[2])
+        slope = along * height[1] + down * height[2]
+        normal = wp.normalize(normal - slope / texel_size)
         groove = wp.min(height[0], 0.0) * 900.0
         albedo = wp.cw_mul(albedo, wp.vec3(wp.exp(groove * 0.7), wp.exp(groove), wp.exp(groove)))
         redder = REDDENING
@@ -140,64 +136,83 @@ def shade(
     corners: wp.array2d(dtype=wp.vec2),
     materials: wp.array(dtype=wp.int32),
     texture: wp.array2d(dtype=wp.vec4),
-    relief: wp.array4d(dtype=wp.float32),
+    relief: wp.array3d(dtype=wp.float32),
     turns: wp.array(dtype=wp.mat33),
     arc: wp.float32,
+    texel_size: wp.float32,
     light: Light,
     samples: wp.int32,
     drawn: wp.array3d(dtype=wp.vec4),
 ) -> None:
-    """Colour times coverage and coverage of each pixel, lit once for each material it shows."""
+    """Colour times coverage and coverage of each pixel, lit once for each material it shows.
+
+    Samples of one face are averaged before anything is interpolated, which changes nothing: all
+    that is interpolated is linear within a face.
+    """
     image, y, x = wp.tid()
     count = samples * samples
     total = wp.vec4(0.0, 0.0, 0.0, 0.0)
     point = Point()
     point.material = -1
-    weight = float(0.0)
+    lit = float(0.0)
+    face = int(-1)
+    seen = float(0.0)
+    place = wp.vec2(0.0, 0.0)
+    row = y * samples
+    column = x * samples
     for sample in range(count + 1):
-        material = int(-1)
-        face = int(0)
-        row = y * samples + sample / samples
-        column = x * samples + sample % samples
+        next_face = int(-1)
         if sample < count:
             key = keys[image, row, column]
             if key != EMPTY:
-                face = int(LOW_BITS - (key & LOW_BITS))
-                material = materials[face]
-        if material != point.material:
-            if weight > 0.0:
-                color = light_point(point, light, texture, relief, image, turns[image], arc)
-                total += wp.vec4(color[0], color[1], color[2], 1.0) * weight
-            point.material = material
-            point.uv = wp.vec2(0.0, 0.0)
-            point.normal = wp.vec3(0.0, 0.0, 0.0)
-            point.openness = 0.0
-            weight = 0.0
-        if material >= 0:
-            ids = faces[face]
-            a = pixels[image, ids[0]]
-            b = pixels[image, ids[1]]
-            c = pixels[image, ids[2]]
-            px = float(column) + 0.5
-            py = float(row) + 0.5
-            area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-            wb = ((px - a[0]) * (c[1] - a[1]) - (py - a[1]) * (c[0] - a[0])) / area
-            wc = ((b[0] - a[0]) * (py - a[1]) - (b[1] - a[1]) * (px - a[0])) / area
-            wa = 1.0 - wb - wc
-            uv = wa * corners[face, 0] + wb * corners[face, 1] + wc * corners[face, 2]
-            normal = (
-                wa * normals[image, ids[0]]
-                + wb * normals[image, ids[1]]
-                + wc * normals[image, ids[2]]
-            )
-            openly = (
-                wa * openness[image, ids[0]]
-                + wb * openness[image, ids[1]]
-                + wc * openness[image, ids[2]]
-            )
-            weight += 1.0
-            step = 1.0 / weight
-            point.uv += (uv - point.uv) * step
-            point.normal += normal
-            point.openness += (openly - point.openness) * step
+                next_face = int(LOW_BITS - (key & LOW_BITS))
+        if next_face != face or sample == count:
+            if face >= 0:
+                ids = faces[face]
+                a = pixels[image, ids[0]]
+                b = pixels[image, ids[1]]
+                c = pixels[image, ids[2]]
+                p = place / seen
+                area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+                wb = ((p[0] - a[0]) * (c[1] - a[1]) - (p[1] - a[1]) * (c[0] - a[0])) / area
+                wc = ((b[0] - a[0]) * (p[1] - a[1]) - (b[1] - a[1]) * (p[0] - a[0])) / area
+                wa = 1.0 - wb - wc
+                if materials[face] != point.material:
+                    if lit > 0.0:
+                        color = light_point(
+                            point, light, texture, relief, image, turns[image], arc, texel_size
+                        )
+                        total += wp.vec4(color[0], color[1], color[2], 1.0) * lit
+                    point.material = materials[face]
+                    point.uv = wp.vec2(0.0, 0.0)
+                    point.normal = wp.vec3(0.0, 0.0, 0.0)
+                    point.openness = 0.0
+                    lit = 0.0
+                uv = wa * corners[face, 0] + wb * corners[face, 1] + wc * corners[face, 2]
+                opening = (
+                    wa * openness[image, ids[0]]
+                    + wb * openness[image, ids[1]]
+                    + wc * openness[image, ids[2]]
+                )
+                normal = (
+                    wa * normals[image, ids[0]]
+                    + wb * normals[image, ids[1]]
+                    + wc * normals[image, ids[2]]
+                )
+                lit += seen
+                point.uv += (uv - point.uv) * (seen / lit)
+                point.openness += (opening - point.openness) * (seen / lit)
+                point.normal += normal * seen
+            face = next_face
+            seen = 0.0
+            place = wp.vec2(0.0, 0.0)
+        seen += 1.0
+        place += wp.vec2(float(column) + 0.5, float(row) + 0.5)
+        column += 1
+        if column == (x + 1) * samples:
+            column = x * samples
+            row += 1
+    if lit > 0.0:
+        color = light_point(point, light, texture, relief, image, turns[image], arc, texel_size)
+        total += wp.vec4(color[0], color[1], color[2], 1.0) * lit
     drawn[image, y, x] = total / float(count)

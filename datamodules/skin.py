@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -31,6 +33,7 @@ SHADE = np.array([-0.10, -0.11, -0.06], np.float32)
 LIPSTICKS = np.array(
     [[0.70, 0.08, 0.12], [0.55, 0.10, 0.18], [0.80, 0.35, 0.38], [0.60, 0.30, 0.26]], np.float32
 )
+MARKS = np.array([0.45, 0.36, 0.34], np.float32)
 EYE_SHADOWS = np.array(
     [[0.25, 0.18, 0.16], [0.45, 0.30, 0.30], [0.20, 0.25, 0.38], [0.50, 0.36, 0.20]], np.float32
 )
@@ -206,55 +209,84 @@ def _sample_make_up(tone: Color, wears: bool, rng: Generator) -> MakeUp:
 def paint_skin(skin: Skin, atlas: Atlas, texture: Floats) -> None:
     """Draw a skin into a texture, in place; sRGB and gloss, both in [0, 1]."""
     rng = np.random.default_rng(skin.seed)
-    size = atlas.size
-    color = np.broadcast_to(skin.tone, (size, size, 3)).copy()
-    x, y = abs(atlas.points[..., 0]) * 1000, atlas.points[..., 1] * 1000
-    _mottle(color, skin, x, y, rng)
+    color, gloss = texture[:3, : atlas.size], texture[3, : atlas.size]
+    zones = skin_zones(atlas)
+    color[:] = skin.tone[:, None, None]
+    gloss[:] = skin.gloss + 0.08 * zones["shine"]
+    _mottle(color, skin, zones, rng)
     _sprinkle(color, skin, atlas, rng)
-    gloss = np.full((size, size), skin.gloss, np.float32)
-    gloss += 0.08 * _spot(x, y, 0, 105, 14, 20) + 0.06 * _spot(x, y, 0, 180, 30, 18)
     make_up = skin.make_up
-    blush = 0.35 * make_up.blush * _spot(x, y, 45, 112, 14, 11)
-    _cover(color, blush, skin.tone + 2.2 * BLOOD)
-    _paint_eyes(color, skin, atlas, x, y)
-    _paint_lips(color, gloss, skin, atlas, rng)
-    _grow_beard(color, gloss, skin.beard, atlas, x, y, rng)
-    _cover(color, _brow_hairs(skin.brows, atlas, rng), skin.brows.color)
-    texture[:size, :, :3] = color.clip(0.01, 1)
-    texture[:size, :, 3] = gloss.clip(0, 1)
+    if make_up.blush:
+        cover(color, 0.35 * make_up.blush * zones["blush"], skin.tone + 2.2 * BLOOD)
+    if make_up.lids:
+        paint = make_up.shadow * (0.4 + 0.6 * skin.tone.mean())
+        cover(color, make_up.lids * zones["lids"], paint)
+    _paint_lashes(color, skin, atlas)
+    _paint_lips(color, gloss, skin, zones, rng)
+    if skin.beard.density:
+        _grow_beard(color, gloss, skin.beard, atlas, zones, rng)
+    cover(color, _brow_hairs(skin.brows, atlas, rng), skin.brows.color)
+    np.clip(color, 0.01, 1, out=color)
 
 
-def _spot(x: Floats, y: Floats, at_x: float, at_y: float, wide: float, high: float) -> Floats:
-    """A soft spot on both sides; millimetres."""
-    return np.asarray(np.exp(-(((x - at_x) / wide) ** 2) - ((y - at_y) / high) ** 2), np.float32)
+def cover(color: Floats, opacity: Floats, paint: Floats) -> None:
+    """Paint over (3, H, W) colours, in place, with a colour (3,) or colours (3, H, W)."""
+    for plane, value in zip(color, paint, strict=True):
+        plane += opacity * (value - plane)
 
 
-def _step(values: Floats, edge: float, softness: float) -> Floats:
+@cache
+def skin_zones(atlas: Atlas) -> dict[str, Floats]:
+    """(S, S) masks of what everybody's skin has in the same places."""
+    x, y = abs(atlas.points[..., 0]) * 1000, atlas.points[..., 1] * 1000
+
+    def spot(at_x: float, at_y: float, wide: float, high: float) -> Floats:
+        return np.asarray(np.exp(-(((x - at_x) / wide) ** 2) - ((y - at_y) / high) ** 2))
+
+    texel = atlas.size / 270
+    lips = cv2.GaussianBlur(atlas.regions["lips"], (0, 0), 1.2 * texel)
+    wide_lips = cv2.GaussianBlur(atlas.regions["lips"], (0, 0), 1.5 * texel)
+    cheeks_and_nose = spot(45, 108, 18, 16) + spot(0, 102, 12, 14)
+    return {
+        "red": cheeks_and_nose + 0.4 * spot(0, 42, 14, 10) + 0.4 * step(x, 72, 6),
+        "circles": spot(28, 129, 15, 6) + 0.6 * spot(17, 141, 7, 9),
+        "neck": 1 - step(y, 20, 30),
+        "shine": spot(0, 105, 14, 20) + 0.75 * spot(0, 180, 30, 18),
+        "blush": spot(45, 112, 14, 11),
+        "lids": spot(32, 149, 16, 6),
+        "lips": lips,
+        "seam": cv2.GaussianBlur(atlas.regions["mouth_interior"], (0, 0), 0.8 * texel),
+        "beside the lips": 1 - step(wide_lips, 0.35, 0.4),
+        "front": step(y, 8, 20) * step(atlas.points[..., 2] * 1000, 30, 30),
+        "upper lip": step(y + 0.15 * x, 78, 4) * (1 - step(y, 95, 6)),
+        "beard line": 74 + 0.75 * (x - 28).clip(0) - y,
+        "side": x,
+    }
+
+
+def step(values: Floats, edge: float, softness: float) -> Floats:
     """0 below an edge and 1 above it."""
     return np.asarray(((values - edge) / softness + 0.5).clip(0, 1), np.float32)
 
 
-def _cover(color: Floats, opacity: Floats, paint: Color) -> None:
-    color += opacity[..., None] * (paint - color)
+def _noise(rng: Generator, size: int, *cells: int) -> Floats:
+    """(S, S) smooth noise of about unit variance with so many bumps across, summed."""
+    grids = [rng.standard_normal((count, count), np.float32) for count in cells]
+    scaled = [cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR) for grid in grids]
+    return np.asarray(sum(scaled), np.float32)
 
 
-def _noise(rng: Generator, size: int, cells: int) -> Floats:
-    """(S, S) smooth noise of about unit variance with so many bumps across."""
-    grid = rng.standard_normal((cells, cells), np.float32)
-    return np.asarray(cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
-
-
-def _mottle(color: Floats, skin: Skin, x: Floats, y: Floats, rng: Generator) -> None:
-    size = len(color)
-    red = 0.12 * skin.mottling * (_noise(rng, size, 7) + _noise(rng, size, 40))
-    red += skin.redness * (_spot(x, y, 45, 108, 18, 16) + _spot(x, y, 0, 102, 12, 14))
-    red += 0.4 * skin.redness * (_spot(x, y, 0, 42, 14, 10) + _step(x, 72, 6))
-    tan = 0.12 * skin.mottling * (_noise(rng, size, 12) + _noise(rng, size, 90))
-    tan += skin.circles * (_spot(x, y, 28, 129, 15, 6) + 0.6 * _spot(x, y, 17, 141, 7, 9))
-    tan += 0.25 * (1 - _step(y, 20, 30))
+def _mottle(color: Floats, skin: Skin, zones: dict[str, Floats], rng: Generator) -> None:
+    size = color.shape[1]
+    red = 0.12 * skin.mottling * _noise(rng, size, 7, 40) + skin.redness * zones["red"]
+    tan = 0.12 * skin.mottling * _noise(rng, size, 12, 90) + skin.circles * zones["circles"]
+    tan += 0.25 * zones["neck"]
+    grain = 1 + 0.02 * rng.standard_normal((size, size), np.float32)
     strength = skin.tone.mean()
-    color += strength * (red[..., None] * BLOOD + tan[..., None] * SHADE)
-    color *= 1 + 0.02 * rng.standard_normal((size, size, 1), np.float32)
+    for plane, blood, shade in zip(color, strength * BLOOD, strength * SHADE, strict=True):
+        plane += red * blood
+        plane += tan * shade
+        plane *= grain
 
 
 def _sprinkle(color: Floats, skin: Skin, atlas: Atlas, rng: Generator) -> None:
@@ -271,34 +303,34 @@ def _sprinkle(color: Floats, skin: Skin, atlas: Atlas, rng: Generator) -> None:
         radius = max(round(rng.uniform(0.5, 2) * texel), 0)
         cv2.circle(marks, (column, row), radius, rng.uniform(0.5, 1), cv2.FILLED)
     if marks.any():
-        _cover(color, cv2.GaussianBlur(marks, (0, 0), 0.4 * texel), skin.tone * (0.45, 0.36, 0.34))
+        cover(color, cv2.GaussianBlur(marks, (0, 0), 0.4 * texel), skin.tone * MARKS)
 
 
-def _paint_eyes(color: Floats, skin: Skin, atlas: Atlas, x: Floats, y: Floats) -> None:
-    """Eye shadow, wet lid edges, lashes."""
-    make_up, size = skin.make_up, atlas.size
-    lid = _spot(x, y, 32, 149, 16, 6)
-    _cover(color, make_up.lids * lid, make_up.shadow * (0.4 + 0.6 * skin.tone.mean()))
+def _paint_lashes(color: Floats, skin: Skin, atlas: Atlas) -> None:
+    size, liner = atlas.size, skin.make_up.liner
+    rows = slice(int(0.36 * size), int(0.56 * size))
     lines = np.zeros((size, size), np.float32)
-    thickness = max(round(size / 270 * (0.8 + 1.2 * make_up.liner)), 1)
+    thickness = max(round(size / 270 * (0.8 + 1.2 * liner)), 1)
     for margin, strength in ((atlas.lids[0], 1.0), (atlas.lids[1], 0.45)):
         for mirrored in (margin, margin * (-1, 1) + (1, 0)):
             points = (mirrored * size * 16 - 8).round().astype(np.int32)
             cv2.polylines(lines, [points], False, strength, thickness, cv2.LINE_8, 4)
-    lashes = cv2.GaussianBlur(lines, (0, 0), max(0.5 * size / 270, 0.4))
-    _cover(color, (lashes * (0.3 + 0.9 * make_up.liner)).clip(0, 0.95), skin.tone * 0.12)
+    lashes = cv2.GaussianBlur(lines[rows], (0, 0), max(0.5 * size / 270, 0.4))
+    cover(color[:, rows], (lashes * (0.3 + 0.9 * liner)).clip(0, 0.95), skin.tone * 0.12)
 
 
-def _paint_lips(color: Floats, gloss: Floats, skin: Skin, atlas: Atlas, rng: Generator) -> None:
-    size, make_up = atlas.size, skin.make_up
-    lips = cv2.GaussianBlur(atlas.regions["lips"], (0, 0), 1.2 * size / 270)
+def _paint_lips(
+    color: Floats, gloss: Floats, skin: Skin, zones: dict[str, Floats], rng: Generator
+) -> None:
+    size, make_up = len(gloss), skin.make_up
+    rows = slice(int(0.6 * size), int(0.85 * size))
+    color, lips, seam = color[:, rows], zones["lips"][rows], zones["seam"][rows]
     paint = skin.lips + make_up.lips * (make_up.lipstick - skin.lips)
-    streaks = cv2.resize(rng.standard_normal((4, size // 2), np.float32), (size, size))
-    _cover(color, lips * (0.8 + 0.2 * make_up.lips), paint)
-    color *= 1 + 0.06 * (lips * streaks)[..., None]
-    seam = cv2.GaussianBlur(atlas.regions["mouth_interior"], (0, 0), 0.8 * size / 270)
-    _cover(color, 0.75 * seam, paint * 0.35)
-    gloss += lips * (rng.uniform(0.1, 0.3) + 0.25 * make_up.lips)
+    cover(color, lips * (0.8 + 0.2 * make_up.lips), paint)
+    streaks = cv2.resize(rng.standard_normal((4, size // 2), np.float32), lips.shape[::-1])
+    color *= 1 + 0.06 * lips * streaks
+    cover(color, 0.75 * seam, paint * 0.35)
+    gloss[rows] += lips * (rng.uniform(0.1, 0.3) + 0.25 * make_up.lips)
 
 
 def _grow_beard(
@@ -306,26 +338,26 @@ def _grow_beard(
     gloss: Floats,
     beard: Beard,
     atlas: Atlas,
-    x: Floats,
-    y: Floats,
+    zones: dict[str, Floats],
     rng: Generator,
 ) -> None:
-    if not beard.density:
-        return
-    size, z = atlas.size, atlas.points[..., 2] * 1000
-    wobble = 3 * _noise(rng, size, 24)
-    line = 74 + beard.cheek + 0.75 * (x - 28).clip(0)
-    cheeks = _step(line + wobble - y, 0, 9) * _step(y, 8, 20) * _step(z, 30, 30)
-    lip = _step(30 + wobble - x, 0, 8) * _step(y + 0.15 * x, 78, 4) * (1 - _step(y, 95, 6))
-    zone = np.maximum(cheeks * beard.chin, lip * beard.moustache)
-    zone *= 1 - _step(cv2.GaussianBlur(atlas.regions["lips"], (0, 0), size / 180), 0.35, 0.4)
-    noise = rng.standard_normal((size, size), np.float32)
+    size = atlas.size
+    rows = slice(size // 2, size)
+    wobble = 3 * _noise(rng, size, 24)[rows]
+    zone = np.zeros_like(wobble)
+    if beard.chin:
+        zone += step(zones["beard line"][rows] + beard.cheek + wobble, 0, 9) * zones["front"][rows]
+    if beard.moustache:
+        lip = step(30 + wobble - zones["side"][rows], 0, 8) * zones["upper lip"][rows]
+        np.maximum(zone, lip, out=zone)
+    zone *= zones["beside the lips"][rows]
     length = max(round(beard.strand * size / 270), 1)
-    strands = cv2.blur(noise, (1, length)) * np.sqrt(length)
+    noise = rng.standard_normal(zone.shape, np.float32)
+    strands = cv2.blur(noise, (1, length)) * math.sqrt(length)
     hairs = zone * (beard.density * 1.1 + 0.25 * strands * zone).clip(0, 0.96)
-    _cover(color, hairs, beard.color * 0.9)
-    color *= 1 + (0.12 * zone * beard.density * strands)[..., None]
-    gloss *= 1 - 0.4 * zone * beard.density
+    cover(color[:, rows], hairs, beard.color * 0.9)
+    color[:, rows] *= 1 + 0.12 * beard.density * zone * strands
+    gloss[rows] *= 1 - 0.4 * beard.density * zone
 
 
 BROW = np.array([[11, 157], [18, 160], [28, 163], [39, 164], [48, 161], [57, 154]], np.float64)
@@ -353,5 +385,6 @@ def _brow_hairs(brows: Brows, atlas: Atlas, rng: Generator) -> Floats:
         places = ((strokes - 0.5) * 16).round().astype(np.int32)
         cv2.polylines(hairs, list(places), False, 1.0, max(round(size / 500), 1), cv2.LINE_8, 4)
     soft = cv2.GaussianBlur(hairs, (0, 0), 0.55 * size / 270)
-    body = cv2.GaussianBlur(hairs, (0, 0), 1.6 * size / 270)
-    return np.asarray(((0.55 * soft + 0.5 * body) * (0.35 + 0.75 * brows.density)).clip(0, 0.95))
+    soft *= 0.55
+    soft += 0.5 * cv2.GaussianBlur(hairs, (0, 0), 1.6 * size / 270)
+    return np.asarray((soft * (0.35 + 0.75 * brows.density)).clip(0, 0.95))

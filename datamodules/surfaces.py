@@ -61,6 +61,7 @@ def draw_surface(
     relief: Tensor,
     turns: Tensor,
     arc: float,
+    texel: float,
     lighting: Lighting,
     background: NDArray[np.uint8],
     supersample: int = 2,
@@ -73,9 +74,10 @@ def draw_surface(
         pixels: (T, V, 3) the same vertices in the picture, as from `i2fet.camera.project`.
         openness: (T, V) share of the room's light that reaches each vertex, in [0, 1].
         texture: (R, S, 4) linear RGB and gloss in [0, 1]; R at least S.
-        relief: (T, 3, S, S) height of the skin in metres, and its slopes to the right and down.
+        relief: (T, S, S) height of the skin, metres.
         turns: (T, 3, 3) how the head is turned.
         arc: Radians around the head that the texture's width covers.
+        texel: Of the relief, metres.
         lighting: Of all pictures.
         background: (S, S, 3) RGB behind the surface.
         supersample: Samples along each side of a pixel.
@@ -110,6 +112,7 @@ def draw_surface(
             wp.from_torch(relief[part]),
             wp.from_torch(turns[part], wp.mat33),
             arc,
+            texel,
             _light(lighting, device),
             supersample,
             wp.from_torch(drawn[part], wp.vec4),

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from datamodules.atlas import TOOTH_CELL, Atlas, Floats, place_in_cell
-from datamodules.skin import Color
+from datamodules.skin import Color, cover
 from datamodules.surfaces import TOOTH, Surface
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads import ArkitHead
@@ -168,14 +168,12 @@ def _arch(along: Tensor) -> tuple[Tensor, Tensor]:
 def paint_teeth(teeth: Teeth, atlas: Atlas, texture: Floats) -> None:
     """Draw one tooth and its gum into their cell, in place; sRGB and gloss in [0, 1]."""
     cell = atlas.cell(texture, TOOTH_CELL)
-    axis = (np.arange(len(cell), dtype=np.float32) + 0.5) / len(cell)
+    axis = (np.arange(cell.shape[1], dtype=np.float32) + 0.5) / cell.shape[1]
     axis = ((axis - 0.04) / 0.92).clip(0, 1)
     across, down = np.meshgrid(axis, axis)
     beside = abs(2 * across - 1)
     gap = ((beside - 0.8) / 0.2).clip(0, 1) ** 2
-    tooth = teeth.color * (1 - 0.75 * teeth.gaps * gap)[..., None]
-    tooth *= (0.9 + 0.12 * down)[..., None]
-    gumline = 0.24 + 0.14 * beside**2
-    gum = ((gumline - down) / 0.05 + 0.5).clip(0, 1)[..., None]
-    cell[..., :3] = tooth + gum * (teeth.gums * (1 - 0.2 * beside[..., None]) - tooth)
-    cell[..., 3] = 0.62
+    gum = ((0.24 + 0.14 * beside**2 - down) / 0.05 + 0.5).clip(0, 1)
+    cell[:3] = teeth.color[:, None, None] * (1 - 0.75 * teeth.gaps * gap) * (0.9 + 0.12 * down)
+    cover(cell[:3], gum, teeth.gums[:, None, None] * (1 - 0.2 * beside))
+    cell[3] = 0.62

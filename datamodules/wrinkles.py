@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,10 @@ Curve = tuple[tuple[float, float], ...]
 
 METRE = 1 / (HIGH - LOW)
 """Of the head, in widths of the texture."""
+
+POINTS = 10
+"""Of a line's course."""
+FADE = np.sin(np.linspace(0.25, math.pi - 0.25, POINTS - 1)).tolist()
 
 
 @dataclass(frozen=True)
@@ -164,9 +169,9 @@ class Creases:
     """One person's wrinkles; K folds.
 
     Attributes:
-        courses: (K, 2) seed of each fold's course, and its shift upwards in millimetres.
         depth: (K,) factor on each fold's depth.
         rest: (K,) share of that depth that stays.
+        shift: (K, 2) of each fold's course, millimetres outwards and upwards.
         pores: Depth of the pores, millimetres.
         seed: Of the small irregularities.
     """
@@ -204,7 +209,7 @@ def fold_weights(head: ArkitHead, expression: Tensor) -> Tensor:
 
 
 def draw_relief(head: ArkitHead, creases: Creases, atlas: Atlas, expression: Tensor) -> Tensor:
-    """Height of the skin and its slopes.
+    """Height of the skin.
 
     Args:
         head: The head.
@@ -213,23 +218,15 @@ def draw_relief(head: ArkitHead, creases: Creases, atlas: Atlas, expression: Ten
         expression: (T, 50).
 
     Returns:
-        (T, 3, S, S) metres, and its change per metre to the right and downwards.
+        (T, S, S) metres.
     """
     rest = torch.from_numpy(creases.rest).float()
     depth = torch.from_numpy(creases.depth).float()
     weights = (fold_weights(head, expression) * (1 - rest) + rest) * depth
     size = atlas.size
     maps = torch.from_numpy(_fold_maps(creases, atlas)).flatten(1)
-    left = (weights[:, 0] @ maps).unflatten(1, (size, size // 2))
-    right = (weights[:, 1] @ maps).unflatten(1, (size, size // 2)).flip(2)
-    height = torch.cat([right, left], 2)
-    height += torch.from_numpy(_pores(creases, size))
-    texel = 1 / (METRE * size)
-    across = torch.zeros_like(height)
-    across[:, :, 1:-1] = (height[:, :, 2:] - height[:, :, :-2]) / (2 * texel)
-    down = torch.zeros_like(height)
-    down[:, 1:-1] = (height[:, 2:] - height[:, :-2]) / (2 * texel)
-    return torch.stack([height, across, down], 1)
+    left, right = (weights.transpose(0, 1) @ maps).unflatten(2, (size, size // 2))
+    return torch.cat([right.flip(2), left], 2) + torch.from_numpy(_pores(creases, size))
 
 
 def _fold_maps(creases: Creases, atlas: Atlas) -> Floats:
@@ -238,35 +235,35 @@ def _fold_maps(creases: Creases, atlas: Atlas) -> Floats:
     half = atlas.size // 2
     maps = np.zeros((len(FOLDS), atlas.size, half), np.float32)
     for fold, picture, shift in zip(FOLDS.values(), maps, creases.shift, strict=True):
-        for curve in fold.curves:
-            points = _bend(curve, shift, rng)
-            _engrave(picture, atlas.locate(points) - (half, 0), fold, rng.uniform(0.5, 1))
+        points = np.stack([_bend(curve, shift, rng) for curve in fold.curves])
+        _engrave(picture, atlas.locate(points) - (half, 0), fold, rng)
     return maps
 
 
 def _bend(curve: Curve, shift: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
-    """(16, 2) metres along a person's own course of a curve."""
+    """(P, 2) metres along a person's own course of a curve."""
     points = np.array(curve, float) + shift * (np.array(curve)[:, :1] > 0.5) + rng.normal(0, 0.4, 2)
-    steps = np.linspace(0, len(points) - 1, 16)
+    steps = np.linspace(0, len(points) - 1, POINTS)
     return np.stack([np.interp(steps, range(len(points)), axis) for axis in points.T], 1) / 1000
 
 
-def _engrave(picture: Floats, points: Floats, fold: Fold, strength: float) -> None:
-    """Lower a picture along a line that fades at both ends, and raise what lies beside it."""
+def _engrave(picture: Floats, curves: Floats, fold: Fold, rng: Generator) -> None:
+    """Lower a picture along (C, P, 2) lines that fade at both ends, and raise what is beside."""
     texels = METRE * len(picture) / 1000
     sigma = max(fold.width * texels, 0.6)
     margin = int(6 * sigma) + 2
-    low = np.maximum(points.min(0).astype(int) - margin, 0)
-    high = np.minimum(points.max(0).astype(int) + margin, picture.shape[::-1])
-    box = np.zeros((high - low)[::-1], np.float32)
-    fade = np.sin(np.linspace(0.25, np.pi - 0.25, len(points) - 1))
-    places = ((points - low - 0.5) * 16).round().astype(np.int32)
-    for start, end, shade in zip(places[:-1].tolist(), places[1:].tolist(), fade, strict=True):
-        cv2.line(box, start, end, float(shade), 1, cv2.LINE_8, 4)
-    line = cv2.GaussianBlur(box, (0, 0), sigma)
-    bulge = cv2.GaussianBlur(line, (0, 0), 1.6 * sigma)
-    profile = (line - 0.8 * bulge) * (sigma * np.sqrt(2 * np.pi) * fold.depth * strength / 1000)
-    picture[low[1] : high[1], low[0] : high[0]] -= profile
+    low = np.maximum(curves.min((0, 1)).astype(int) - margin, 0)
+    high = np.minimum(curves.max((0, 1)).astype(int) + margin, picture.shape[::-1])
+    lines = np.zeros((high - low)[::-1], np.float32)
+    places = ((curves - low - 0.5) * 16).round().astype(int)
+    for course in places.tolist():
+        strength = rng.uniform(0.5, 1)
+        for start, end, fade in zip(course[:-1], course[1:], FADE, strict=True):
+            cv2.line(lines, start, end, strength * fade, 1, cv2.LINE_8, 4)
+    groove = cv2.GaussianBlur(lines, (0, 0), sigma)
+    groove -= 0.8 * cv2.GaussianBlur(groove, (0, 0), 1.6 * sigma)
+    depth = sigma * math.sqrt(2 * math.pi) * fold.depth / 1000
+    picture[low[1] : high[1], low[0] : high[0]] = -depth * groove
 
 
 def _pores(creases: Creases, size: int) -> Floats:

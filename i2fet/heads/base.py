@@ -106,8 +106,9 @@ class HeadModel(nn.Module):
 
     def rest_vertices(self, shape: Tensor, expression: Tensor) -> Tensor:
         """(B, V, 3) unposed vertices for (B, 100) shape and (B, 50) expression weights."""
-        basis = torch.cat([self.shape_basis, self.expression_basis]).flatten(1)
-        offsets = torch.cat([shape, expression], dim=-1) @ basis
+        offsets = torch.addmm(
+            shape @ self.shape_basis.flatten(1), expression, self.expression_basis.flatten(1)
+        )
         return self.template + offsets.unflatten(-1, (-1, 3))
 
     def joint_positions(self, shape: Tensor) -> Tensor:
