@@ -1,8 +1,9 @@
 """Speeds of the parts that a user waits for, on this machine.
 
-    python -m experiments.benchmark [FOLDER]
+    python -m experiments.benchmark [FOLDER] [--pictures CKPLUS]
 
-FOLDER is that of `make demo`, whose checkpoint and corpus are used.
+FOLDER is that of `make demo`, whose checkpoint and corpus are used; CKPLUS is a corpus with
+pictures, which `i2fet corpus ckplus CKPLUS` writes.
 
 Absolute times depend on the machine and on what else it does; compare rows of one run.
 """
@@ -11,17 +12,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from lightning import Trainer
-from lightning.pytorch.callbacks import Timer
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, Timer
 from skimage.data import astronaut
 
-from datamodules.expression import ExpressionDataModule
+from datamodules.expression import ExpressionDataModule, View
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads import load_head
@@ -80,35 +84,77 @@ def clip_seconds(checkpoint: Path) -> dict[str, float]:
         }
 
 
-def epoch_seconds(corpus: Path, cache: Path) -> float:
-    """One epoch over 21,000 pairs with all three losses, validation left out."""
+def training_seconds(corpus: Path, cache: Path) -> dict[str, float]:
+    """One epoch over 21,000 pairs with all three losses, validation left out, and its parts."""
     data = ExpressionDataModule(
         str(corpus), coefficients="true", samples=EPOCH_SAMPLES, cache_dir=str(cache)
     )
     timer = Timer()
-    trainer = Trainer(
+    _trainer(callbacks=[timer], limit_val_batches=0).fit(I2FETTask(), datamodule=data)
+    loader = data.train_dataloader()
+    epoch = timer.time_elapsed("train")
+    return {
+        "an epoch of 21,000 pairs": epoch,
+        "a step of it": epoch / len(loader),
+        "loading a step's batch": best_of(lambda: deque(loader, maxlen=0), 3) / len(loader),
+    }
+
+
+def data_seconds(corpus: Path) -> dict[str, float]:
+    """Pictures to coefficients on all cores, and how soon training on them begins."""
+    with tempfile.TemporaryDirectory() as cache:
+
+        def load(view: View) -> ExpressionDataModule:
+            return ExpressionDataModule(str(corpus), view=view, refine=False, cache_dir=cache)
+
+        faces, start = load("faces"), time.perf_counter()
+        faces.prepare_data()
+        extraction = (time.perf_counter() - start) / len(faces.extracted[0].records)
+        load("pairs").prepare_data()
+        first = _FirstBatch()
+        start = time.perf_counter()
+        _trainer(callbacks=[first], limit_train_batches=1).fit(I2FETTask(), load("pairs"))
+        return {
+            f"extract a picture, {len(os.sched_getaffinity(0))} cores": extraction,
+            "first batch on a warm cache, 26,352 pairs": first.time - start,
+        }
+
+
+class _FirstBatch(Callback):
+    """Notes when training begins."""
+
+    time: float
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.time = time.perf_counter()
+
+
+def _trainer(**options: Any) -> Trainer:
+    return Trainer(
         max_epochs=1,
         accelerator="cpu",
-        callbacks=[timer],
-        limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **options,
     )
-    trainer.fit(I2FETTask(), datamodule=data)
-    return timer.time_elapsed("train")
 
 
 def main() -> None:
     """Measure, print, and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("outputs/demo"))
-    folder = parser.parse_args().folder
+    parser.add_argument("--pictures", type=Path, default=Path("data/ckplus-synthetic"))
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
     faces = len(load_head().faces)
     rows = {f"rasterise {faces} triangles, one core": rasteriser_seconds()}
     rows |= clip_seconds(folder / "i2fet.ckpt")
-    rows["an epoch of 21,000 pairs"] = epoch_seconds(folder / "corpus", folder / "cache")
+    rows |= training_seconds(folder / "corpus", folder / "cache")
+    rows |= data_seconds(arguments.pictures)
     for name, seconds in rows.items():
         print(f"{name:42s} {1000 * seconds:9.1f} ms")
     OUT.parent.mkdir(parents=True, exist_ok=True)
