@@ -25,7 +25,8 @@ IRISES = (468, 473)
 
 EYE_CORNERS = ((33, 133), (362, 263))
 LINEAR_SIZE = SHAPE_SIZE + EXPRESSION_SIZE
-MOTION_SIZE = 7
+CAMERA_SIZE = 4
+MOTION_SIZE = 3 + CAMERA_SIZE
 UNKNOWNS = LINEAR_SIZE + 3 + MOTION_SIZE
 """Shape, expression, jaw; then a step of the head's rotation, scale and place."""
 
@@ -70,7 +71,8 @@ class Belief:
 
     Attributes:
         faces: (N,) their most likely coefficients, from which the fit starts.
-        precision: (N, 153) of shape, expression and jaw, 1 / variance about those coefficients.
+        precision: (N, 156) of shape, expression, jaw and head rotation, 1 / variance about those
+            coefficients; radians for the last two.
     """
 
     faces: FaceCoefficients
@@ -300,13 +302,12 @@ class LandmarkFitter(nn.Module):
         """The fit before it is put as coefficients; see `forward`."""
         if belief is None:
             estimate, precision = self._mean_faces(targets), self.prior
-            pull = torch.zeros(UNKNOWNS)
+            expected = None
         else:
-            estimate = self.as_estimate(belief.faces)
-            held = functional.pad(belief.precision, (0, MOTION_SIZE))
-            precision, pull = held.diag_embed(), held * self._unknowns(estimate)
+            estimate = expected = self.as_estimate(belief.faces)
+            precision = functional.pad(belief.precision, (0, CAMERA_SIZE)).diag_embed()
         for _ in range(self.settings.steps):
-            estimate = self._step(estimate, targets, precision, pull)
+            estimate = self._step(estimate, targets, precision, expected)
         return estimate
 
     def _mean_faces(self, targets: Tensor) -> Estimate:
@@ -336,21 +337,20 @@ class LandmarkFitter(nn.Module):
         expression = self.head.effective_expression(jaw.new_ones(len(jaw), EXPRESSION_SIZE), pose)
         return torch.cat([jaw.new_ones(len(jaw), SHAPE_SIZE), expression], dim=1)
 
-    @staticmethod
-    def _unknowns(e: Estimate) -> Tensor:
-        """(N, 160) where a step starts."""
-        return torch.cat([e.linear, e.jaw, e.jaw.new_zeros(len(e.jaw), MOTION_SIZE)], dim=1)
-
-    def _step(self, e: Estimate, targets: Tensor, precision: Tensor, pull: Tensor) -> Estimate:
-        """One Gauss-Newton step; `pull` is the precision times the prior's mean."""
+    def _step(
+        self, e: Estimate, targets: Tensor, precision: Tensor, expected: Estimate | None
+    ) -> Estimate:
+        """One Gauss-Newton step; by the prior, the face is the mean face or the expected one."""
         gain = self._gain(e.jaw)
         points, lift = self.basis(e.linear * gain), e.lift()
         turned = points @ lift
         residual = (targets - e.place(turned)) / e.scale[:, None, None]
         columns = torch.cat([self._jaw_columns(e, points), _motion_columns(turned)], dim=1)
         hessian, gradient = self._normal_equations(columns, residual, lift, gain)
-        start = self._unknowns(e)
-        gradient = gradient + (hessian @ start[..., None])[..., 0] + pull
+        start = _unknowns(e, e)
+        gradient = gradient + (hessian @ start[..., None])[..., 0]
+        if expected is not None:
+            gradient = gradient + (precision @ _unknowns(expected, e)[..., None])[..., 0]
         x = solve_box_qp(hessian + precision, gradient, self.low, self.high, start)
         linear, jaw, turn, grow, move = x.split([LINEAR_SIZE, 3, 3, 1, 3], dim=1)
         rotation = rotation_matrices(turn) @ e.rotation
@@ -387,6 +387,14 @@ class LandmarkFitter(nn.Module):
         place = e.shift / e.scale[:, None] + (e.rotation @ root[..., None])[..., 0] - root
         camera = torch.cat([e.scale[:, None], place[:, :2]], dim=1)
         return FaceCoefficients(shape, expression, torch.cat([turn, e.jaw], dim=1), camera)
+
+
+def _unknowns(estimate: Estimate, current: Estimate) -> Tensor:
+    """(N, 160) by which a step from the current estimate reaches shape and pose of another."""
+    back = (estimate.rotation @ current.rotation.mT).numpy()
+    turn = torch.from_numpy(Rotation.from_matrix(back).as_rotvec()).to(current.jaw)
+    codes = torch.cat([estimate.linear, estimate.jaw, turn], dim=1)
+    return functional.pad(codes, (0, CAMERA_SIZE))
 
 
 def _motion_columns(turned: Tensor) -> Tensor:

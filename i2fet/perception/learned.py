@@ -50,9 +50,12 @@ HOLD = 10.0
 """How much the network's word on an expression counts against landmarks, which err together."""
 
 SWAY_SPREAD = 0.01
-"""Standard deviation of the jaw's rotation about its other axes, radians."""
+"""Standard deviation of the network's error in the jaw's other rotations, radians."""
 
-REFINEMENT = FitSettings(steps=3)
+TURN_SPREAD = 0.03
+"""The same of the head's rotation, which landmarks tell less well."""
+
+REFINEMENT = FitSettings(noise=0.002, steps=3)
 
 
 def save_face_network(
@@ -194,12 +197,14 @@ class LearnedFaceEncoder:
         encoded.confidence[rows] = confidence(reading.sigma)
 
     def _belief(self, faces: FaceCoefficients, sigma: Tensor) -> Belief:
-        """What the network knows of expression and jaw; shape as the fit's settings say."""
+        """What the network knows of expression and pose; shape as the fit's settings say."""
         shape = sigma.new_full((len(sigma), SHAPE_SIZE), self.fitter.settings.shape_ridge)
         held = HOLD / sigma.square()
         opening = held[:, EXPRESSION_SIZE:] / self.fitter.head.jaw_open_angle**2
         sway = sigma.new_full((len(sigma), 2), HOLD / SWAY_SPREAD**2)
-        return Belief(faces, torch.cat([shape, held[:, :EXPRESSION_SIZE], opening, sway], dim=1))
+        turn = sigma.new_full((len(sigma), 3), HOLD / TURN_SPREAD**2)
+        parts = [shape, held[:, :EXPRESSION_SIZE], opening, sway, turn]
+        return Belief(faces, torch.cat(parts, dim=1))
 
 
 def cut_all(images: Sequence[Picture], alignment: Alignment) -> Tensor:

@@ -18,6 +18,7 @@ from i2fet.perception.encoder import to_picture_frame
 from i2fet.perception.fitting import (
     LINEAR_SIZE,
     SHAPE_SIZE,
+    Belief,
     FitSettings,
     LandmarkFitter,
     align,
@@ -102,6 +103,49 @@ def test_the_linear_part_matches_scipy(head: ArkitHead, faces: FaceCoefficients)
     a, b = torch.cat(rows).double().numpy(), torch.cat(right).double().numpy()
     reference = lsq_linear(a, b, bounds, tol=1e-12).x
     np.testing.assert_allclose(estimate.linear[0], reference, atol=5e-3)
+
+
+def believe(faces: FaceCoefficients, shape: float, rest: float) -> Belief:
+    precision = torch.full((len(faces), 156), rest)
+    precision[:, :SHAPE_SIZE] = shape
+    return Belief(faces, precision)
+
+
+def test_coefficients_become_the_estimate_they_came_from(
+    head: ArkitHead, faces: FaceCoefficients
+) -> None:
+    fitter = LandmarkFitter(head)
+    seen = fitter.fitted(fitter.as_estimate(faces))
+    torch.testing.assert_close(seen[..., :2], see(head, faces)[..., :2], atol=1e-4, rtol=0)
+    again = fitter._coefficients(fitter.as_estimate(faces))
+    for name, values in vars(faces).items():
+        torch.testing.assert_close(getattr(again, name), values, atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_believed_firmly_is_kept_while_the_rest_is_fitted(
+    head: ArkitHead, faces: FaceCoefficients
+) -> None:
+    """The belief knows expression and pose, the landmarks tell identity and camera."""
+    guess = replace(faces, shape=torch.zeros_like(faces.shape), camera=1.2 * faces.camera)
+    fitted, points = LandmarkFitter(head, SURE)(see(head, faces), believe(guess, 0.6, 1e9))
+    torch.testing.assert_close(fitted.expression, faces.expression, atol=1e-3, rtol=0)
+    torch.testing.assert_close(fitted.pose, faces.pose, atol=1e-3, rtol=0)
+    assert residual_percent(see(head, faces), points).max() < 0.3
+    torch.testing.assert_close(fitted.camera[:, 0], faces.camera[:, 0], atol=0.4, rtol=0)
+    pair = torch.stack([fitted.shape[:, :8].flatten(), faces.shape[:, :8].flatten()])
+    assert torch.corrcoef(pair)[0, 1] > 0.9
+
+
+def test_a_wrong_belief_yields_to_landmarks_as_its_precision_allows(
+    head: ArkitHead, faces: FaceCoefficients
+) -> None:
+    wrong = replace(faces, expression=1 - faces.expression)
+    fitter, targets = LandmarkFitter(head, SURE), see(head, faces)
+    away = [
+        (fitter(targets, believe(wrong, 0.6, precision))[0].expression - wrong.expression).abs()
+        for precision in (0.1, 1e3, 1e9)
+    ]
+    assert away[0].mean() > 2 * away[1].mean() > 4 * away[2].mean()
 
 
 def test_mouth_close_does_nothing_on_a_closed_jaw(head: ArkitHead) -> None:
