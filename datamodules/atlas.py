@@ -31,10 +31,10 @@ LOW, HIGH = -0.005, 0.265
 AXIS = 0.05
 """Metres of the vertical axis before the head's origin."""
 
-CELLS = 4
-EYE_CELL, MOUTH_CELL, TOOTH_CELL, HAIR_CELL = range(CELLS)
-CELL = 1 / CELLS
-"""Side of a cell; the strip of cells makes the texture this much higher than it is wide."""
+COLUMNS = 4
+EYE_CELL, MOUTH_CELL, TOOTH_CELL, HAIR_CELL, THING_CELL = range(5)
+CELL = 1 / COLUMNS
+"""Side of a cell; two rows of cells make the texture half as high again as it is wide."""
 
 EYE_RADIUS = 0.0165
 MOUTH_FRONT, MOUTH_BACK = 0.145, 0.06
@@ -74,13 +74,15 @@ class Atlas:
         return np.asarray(self.front[row.T, column.T] * self.size, np.float32)
 
     def blank(self) -> Floats:
-        """(4, 5 S / 4, S) an empty texture: three colours and gloss."""
-        return np.zeros((4, self.size + self.size // CELLS, self.size), np.float32)
+        """(4, 3 S / 2, S) an empty texture: three colours and gloss."""
+        return np.zeros((4, self.size + 2 * self.size // COLUMNS, self.size), np.float32)
 
     def cell(self, texture: Floats, index: int) -> Floats:
         """(4, S / 4, S / 4) view of one cell of a texture."""
-        side = self.size // CELLS
-        return texture[:, self.size :, index * side : (index + 1) * side]
+        side = self.size // COLUMNS
+        row, column = divmod(index, COLUMNS)
+        top, left = self.size + row * side, column * side
+        return texture[:, top : top + side, left : left + side]
 
 
 @cache
@@ -136,7 +138,8 @@ def _corner_coordinates(head: ArkitHead, skin_uv: Tensor) -> tuple[Tensor, Tenso
 def place_in_cell(coordinates: Tensor, cell: int) -> Tensor:
     """Texture coordinates of (..., 2) coordinates in [0, 1] within a cell, clear of its edges."""
     inner = 0.04 + 0.92 * coordinates.clamp(0, 1)
-    return inner * CELL + torch.tensor([cell * CELL, 1.0])
+    row, column = divmod(cell, COLUMNS)
+    return inner * CELL + torch.tensor([column * CELL, 1 + row * CELL])
 
 
 def _spread(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -78,9 +78,9 @@ def sample_hair(color: Color, age: float, bearded: bool, rng: Generator) -> Hair
         heights.append(rng.uniform(0.55, 1, count))
         lengths.append(rng.uniform(0.03, 0.09) * rng.uniform(0.6, 1.1, count))
     if hangs and not cropped:
-        count = int(rng.integers(60, 120))
-        angles.append(rng.choice([-1, 1], count) * rng.uniform(0.9, 2.3, count))
-        heights.append(rng.uniform(0.2, 1, count))
+        count = int(rng.integers(90, 180))
+        angles.append(rng.choice([-1, 1], count) * rng.uniform(0.85, 2.2, count))
+        heights.append(rng.uniform(0.1, 1, count))
         lengths.append(rng.uniform(0.1, 0.35) * rng.uniform(0.8, 1.1, count))
     if not cropped:
         count = int(rng.integers(20, 60))
@@ -103,6 +103,12 @@ def sample_hair(color: Color, age: float, bearded: bool, rng: Generator) -> Hair
         width=rng.uniform(0.005, 0.009) * (2 if hangs else 1),
         seed=int(rng.integers(2**31)),
     )
+
+
+def under_headwear(hair: Hair) -> Hair:
+    """The same hair lying flat, without locks."""
+    none = torch.zeros(0)
+    return replace(hair, thickness=0.001, curl=0.0, locks=none, sides=none, lengths=none)
 
 
 def hair_cover(hair: Hair, points: Tensor, softness: float) -> Tensor:

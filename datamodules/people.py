@@ -10,9 +10,20 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datamodules.accessories import (
+    Glasses,
+    Headwear,
+    paint_headwear,
+    paint_things,
+    sample_glasses,
+    sample_headwear,
+    shoulders,
+    wear_glasses,
+    wear_headwear,
+)
 from datamodules.atlas import ARC, HIGH, LOW, Atlas, load_atlas
 from datamodules.eyes import Eyes, paint_eyes, paint_mouth, sample_eyes
-from datamodules.hair import Hair, grow_hair, hang_locks, paint_hair, sample_hair
+from datamodules.hair import Hair, grow_hair, hang_locks, paint_hair, sample_hair, under_headwear
 from datamodules.prototypes import Style, sample_style
 from datamodules.skin import Color, Skin, paint_skin, sample_skin
 from datamodules.surfaces import Surface, draw_surface, join
@@ -51,6 +62,9 @@ class Look:
         eyes: Of the eyeballs.
         teeth: Of both rows.
         hair: On the head.
+        glasses: If any.
+        headwear: If any.
+        clothes: RGB in [0, 1].
         lighting: Lamps and the light of the room.
         background: (2, 3) RGB in [0, 1] at the top and at the bottom.
     """
@@ -60,6 +74,9 @@ class Look:
     eyes: Eyes
     teeth: Teeth
     hair: Hair
+    glasses: Glasses | None
+    headwear: Headwear | None
+    clothes: Color
     lighting: Lighting
     background: Tensor
 
@@ -82,13 +99,18 @@ def sample_person(rng: Generator) -> Person:
 def sample_look(rng: Generator) -> Look:
     """Draw a look: of any age, pale to dark, shaved or not, lit from any side of the front."""
     age, darkness, bearded = rng.random(), rng.random(), rng.random() < 0.5
-    hair = _sample_hair_color(age, darkness, rng)
+    hair_color = _sample_hair_color(age, darkness, rng)
+    headwear = sample_headwear(rng)
+    hair = sample_hair(hair_color, age, bearded, rng)
     return Look(
-        skin=sample_skin(hair, darkness, age, bearded, rng),
+        skin=sample_skin(hair_color, darkness, age, bearded, rng),
         creases=sample_creases(age, rng),
         eyes=sample_eyes(darkness, rng),
         teeth=sample_teeth(rng),
-        hair=sample_hair(hair, age, bearded, rng),
+        hair=under_headwear(hair) if headwear else hair,
+        glasses=sample_glasses(rng),
+        headwear=headwear,
+        clothes=(rng.uniform(0.03, 0.9) * rng.lognormal(0, 0.25, 3)).clip(0.02, 0.95),
         lighting=_sample_lighting(rng),
         background=torch.from_numpy(rng.uniform(0.1, 0.9) + rng.normal(0, 0.03, (2, 3)))
         .float()
@@ -121,10 +143,13 @@ def _sample_lighting(rng: Generator) -> Lighting:
 
 
 def paint(look: Look, atlas: Atlas) -> Tensor:
-    """(5 S / 4, S, 4) texture of a person: linear RGB and gloss in [0, 1]."""
+    """(3 S / 2, S, 4) texture of a person: linear RGB and gloss in [0, 1]."""
     texture = atlas.blank()
     paint_skin(look.skin, atlas, texture)
     paint_hair(look.hair, atlas, texture)
+    if look.headwear:
+        paint_headwear(look.headwear, atlas, texture)
+    paint_things(look.clothes, look.glasses, look.headwear, atlas, texture)
     paint_eyes(look.eyes, atlas, texture)
     paint_mouth(atlas, texture)
     paint_teeth(look.teeth, atlas, texture)
@@ -188,11 +213,18 @@ def _dress(
     """What a person carries on the head, and its (T, V', 3) vertices, which move with the skull."""
     shape = coefficients.shape[:1]
     rest = head.rest_vertices(shape, torch.zeros(1, len(head.expression_names)))[0]
+    joints = head.joint_positions(shape)[0]
     parts = [grow_hair(head, look.hair, rest, atlas.surface), hang_locks(look.hair, rest)]
-    vertices = torch.cat([part[1] for part in parts]).expand(len(coefficients), -1, -1)
-    root = head.joint_positions(shape)[:, 0]
+    if look.headwear:
+        parts += wear_headwear(head, look.headwear, rest, atlas.surface)
+    if look.glasses:
+        parts += wear_glasses(head, look.glasses, rest, joints)
+    root, count = joints[0], len(coefficients)
     turns = rotation_matrices(coefficients.global_rotation)
-    return join([part[0] for part in parts]), (vertices - root) @ turns.mT + root
+    turned = (torch.cat([part[1] for part in parts]) - root) @ turns.mT + root
+    clothes, still = shoulders(root)
+    vertices = torch.cat([turned, still.expand(count, -1, -1)], 1)
+    return join([*(part[0] for part in parts), clothes]), vertices
 
 
 def _recess_mouth(head: ArkitHead, pixels: Tensor, metre: Tensor) -> None:

@@ -1,0 +1,286 @@
+"""What people wear on the head: glasses, caps, beanies and headscarves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from datamodules.atlas import THING_CELL, Atlas, Floats, place_in_cell
+from datamodules.hair import raise_shell
+from datamodules.skin import Color, cover, step
+from datamodules.surfaces import THING, Surface
+from i2fet.heads import ArkitHead
+
+GLASSES, SUNGLASSES, HEADWEAR = 0.22, 0.015, 0.1
+"""How often each is worn."""
+
+NOSE_BRIDGE = 168
+RIM_POINTS = 28
+CAP, BEANIE, SCARF = "cap", "beanie", "scarf"
+BRIM_LENGTH = 0.06
+SHOULDERS = ((0.062, 0.02), (0.075, 0.008), (0.13, -0.02), (0.19, -0.06), (0.21, -0.4))
+"""Half widths and heights in metres, from the collar down."""
+
+
+@dataclass(frozen=True)
+class Glasses:
+    """Glasses; lengths in metres.
+
+    Attributes:
+        color: RGB in [0, 1] of the frame.
+        dark: Whether the lenses are dark.
+        width: Half the width of a lens.
+        height: Half its height.
+        square: Exponent of its outline: 2 is an ellipse, more is a rounded box.
+        rim: Thickness of the frame.
+        slip: How far the glasses have slipped down.
+    """
+
+    color: Color
+    dark: bool
+    width: float
+    height: float
+    square: float
+    rim: float
+    slip: float
+
+
+@dataclass(frozen=True)
+class Headwear:
+    """A cap, a beanie or a headscarf.
+
+    Attributes:
+        kind: One of the three.
+        color: RGB in [0, 1].
+        stripes: (2,) contrast and number of its stripes in a metre.
+        edge: Metres above the usual edge.
+        thickness: Metres.
+    """
+
+    kind: str
+    color: Color
+    stripes: tuple[float, float]
+    edge: float
+    thickness: float
+
+
+def sample_glasses(rng: Generator) -> Glasses | None:
+    """Draw glasses, or none."""
+    if rng.random() > GLASSES + SUNGLASSES:
+        return None
+    thin = rng.random() < 0.5
+    shade = rng.uniform(0.02, 0.7) if thin else rng.choice([0.03, 0.1, 0.3])
+    return Glasses(
+        color=(shade * rng.lognormal(0, 0.15, 3)).clip(0.01, 0.9).astype(np.float32),
+        dark=rng.random() < SUNGLASSES / (GLASSES + SUNGLASSES),
+        width=rng.uniform(0.022, 0.028),
+        height=rng.uniform(0.014, 0.023),
+        square=rng.uniform(2, 5),
+        rim=rng.uniform(0.0008, 0.0018) if thin else rng.uniform(0.002, 0.0045),
+        slip=rng.uniform(0, 0.006),
+    )
+
+
+def sample_headwear(rng: Generator) -> Headwear | None:
+    """Draw something on the head, or nothing."""
+    if rng.random() > HEADWEAR:
+        return None
+    color = rng.uniform(0.03, 0.85) * rng.lognormal(0, 0.35, 3)
+    return Headwear(
+        kind=(CAP, BEANIE, SCARF)[rng.integers(3)],
+        color=color.clip(0.02, 0.95).astype(np.float32),
+        stripes=(rng.uniform(0, 0.3) * (rng.random() < 0.5), rng.uniform(100, 900)),
+        edge=rng.uniform(-0.008, 0.012),
+        thickness=rng.uniform(0.005, 0.012),
+    )
+
+
+def headwear_cover(headwear: Headwear, points: Tensor) -> Tensor:
+    """How much of (..., 3) points of the mean head is covered, in [0, 1]."""
+    x, y, z = points.unbind(-1)
+    if headwear.kind == SCARF:
+        oval = ((x / 0.067).square() + ((y - 0.113 - headwear.edge) / 0.082).square()).sqrt()
+        beyond = torch.maximum((oval - 1) * 0.07, 0.055 - z)
+    else:
+        beyond = y - 0.186 - headwear.edge - 0.25 * (z - 0.14)
+    return torch.sigmoid(beyond / 0.0015)
+
+
+def paint_headwear(headwear: Headwear, atlas: Atlas, texture: Floats) -> None:
+    """Colour the cloth, in place, where it lies over the skin; sRGB and gloss in [0, 1]."""
+    points = torch.from_numpy(atlas.points)
+    covered = headwear_cover(headwear, points).numpy()
+    contrast, number = headwear.stripes
+    cloth = 1 + contrast * np.sign(np.sin(number * (atlas.points[..., 1] + atlas.points[..., 0])))
+    color, gloss = texture[:3, : atlas.size], texture[3, : atlas.size]
+    cover(color, step(covered, 0.3, 0.2), headwear.color[:, None, None] * cloth)
+    gloss *= 1 - 0.7 * covered
+
+
+def paint_things(
+    clothes: Color,
+    glasses: Glasses | None,
+    headwear: Headwear | None,
+    atlas: Atlas,
+    texture: Floats,
+) -> None:
+    """Draw the colours of clothes, frames, lenses and brims into their cell, in place."""
+    cell = atlas.cell(texture, THING_CELL)
+    part = cell.shape[2] // 4
+    cell[:3, :, 3 * part :] = clothes[:, None, None]
+    if glasses:
+        cell[:3, :, :part] = glasses.color[:, None, None]
+        cell[:3, :, part : 2 * part] = 0.02
+        cell[3, :, : 2 * part] = 0.6
+    if headwear:
+        cell[:3, :, 2 * part : 3 * part] = headwear.color[:, None, None] * 0.9
+
+
+FRAME, LENS, BRIM, CLOTHES = ((part + 0.5) / 4 for part in range(4))
+"""Where in the cell each colour lies, from its left."""
+
+
+def wear_headwear(
+    head: ArkitHead, headwear: Headwear, rest: Tensor, surface: Surface
+) -> list[tuple[Surface, Tensor]]:
+    """Cloth around the head, and a cap's brim; each with its vertices on the unposed head."""
+    covered = headwear_cover(headwear, head.template)
+    height = torch.full_like(covered, headwear.thickness)
+    parts = [raise_shell(head, rest, surface, covered, height, THING)]
+    if headwear.kind == CAP:
+        parts.append(_brim(headwear, rest))
+    return parts
+
+
+def _brim(headwear: Headwear, rest: Tensor) -> tuple[Surface, Tensor]:
+    top = rest[rest[:, 1] > 0.15]
+    half, front = 0.95 * top[:, 0].max(), top[:, 2].max() + headwear.thickness
+    angle = torch.linspace(-1.15, 1.15, 17)
+    inner = torch.stack([half * angle.sin(), 0 * angle, 0.05 + (front - 0.05) * angle.cos()], 1)
+    reach = BRIM_LENGTH * angle.cos().clamp(min=0).sqrt()
+    outer = inner + torch.stack([0.2 * reach * angle.sin(), -0.18 * reach, reach], 1)
+    level = 0.199 + headwear.edge + 0.03 * (rest[:, 1].max() - 0.26)
+    arch = torch.stack(
+        [0 * angle, level - 0.16 * (inner[:, 0] / half).square() * 0.1, 0 * angle], 1
+    )
+    return _strip(inner + arch, outer + arch, BRIM)
+
+
+def wear_glasses(
+    head: ArkitHead, glasses: Glasses, rest: Tensor, joints: Tensor
+) -> list[tuple[Surface, Tensor]]:
+    """Rims, lenses if they are dark, bridge and temples; see `wear_headwear`.
+
+    Args:
+        head: The head.
+        glasses: What is worn.
+        rest: (V, 3) the person's unposed vertices.
+        joints: (5, 3) the person's joints.
+    """
+    bridge = head.landmarks(rest[None])[0, NOSE_BRIDGE]
+    front = bridge[2] + 0.002
+    parts = []
+    angle = torch.linspace(0, 2 * torch.pi, RIM_POINTS + 1)
+    power = 2 / glasses.square
+    outline = torch.stack(
+        [
+            angle.cos().abs() ** power * angle.cos().sign(),
+            angle.sin().abs() ** power * angle.sin().sign(),
+        ],
+        1,
+    )
+    inner_ends, outer_ends = [], []
+    for eye in joints[3:5]:
+        side = torch.sign(eye[0])
+        away = (eye[0] - bridge[0]).abs()
+        middle = torch.stack(
+            [
+                bridge[0] + side * torch.maximum(away, torch.tensor(glasses.width + 0.008)),
+                eye[1] - 0.003 - glasses.slip,
+            ]
+        )
+        inner = middle + outline * torch.tensor([glasses.width, glasses.height])
+        outer = middle + outline * torch.tensor([glasses.width, glasses.height]) * (
+            1 + glasses.rim / glasses.height
+        )
+        inner, outer = (_curve(points, bridge[0], front) for points in (inner, outer))
+        parts.append(_strip(outer, inner, FRAME))
+        if glasses.dark:
+            centre = inner.mean(0).expand_as(inner)
+            parts.append(_strip(inner, centre, LENS))
+        inner_ends.append(
+            _curve(
+                (middle - torch.stack([side * glasses.width, -0.4 * torch.tensor(glasses.height)]))[
+                    None
+                ],
+                bridge[0],
+                front,
+            )
+        )
+        outer_ends.append(
+            _curve(
+                (middle + torch.stack([side * glasses.width, 0.4 * torch.tensor(glasses.height)]))[
+                    None
+                ],
+                bridge[0],
+                front,
+            )
+        )
+    half = torch.tensor([0.0, max(glasses.rim, 0.001) / 2, 0.0])
+    arc = torch.stack(
+        [torch.lerp(inner_ends[1][0], inner_ends[0][0], step) for step in torch.linspace(0, 1, 5)]
+    )
+    parts.append(_strip(arc + half, arc - half, FRAME))
+    ears = rest[:, 0].abs().max() * 0.9
+    for end, side in zip(outer_ends, torch.sign(joints[3:5, 0]), strict=True):
+        ear = torch.stack([bridge[0] + side * ears, end[0, 1], torch.tensor(0.035)])
+        path = torch.stack([torch.lerp(end[0], ear, step) for step in torch.linspace(0, 1, 6)])
+        path[:, 0] += side * 0.012 * torch.sin(torch.linspace(0, torch.pi, 6))
+        tall = 1.6 * half
+        parts.append(_strip(path + side * tall, path - side * tall, FRAME))
+    return parts
+
+
+def _curve(points: Tensor, middle: Tensor, front: Tensor) -> Tensor:
+    """(N, 3) points of (N, 2) on the slightly curved surface in which lenses lie."""
+    beside = (points[:, :1] - middle).abs()
+    return torch.cat([points, front - 2.2 * beside.square()], 1)
+
+
+def shoulders(neck: Tensor) -> tuple[Surface, Tensor]:
+    """Shoulders below a neck joint (3,), and their vertices, which do not move with the head."""
+    radius, height = torch.tensor(SHOULDERS).T
+    angle = torch.linspace(0, 2 * torch.pi, 25)[:-1]
+    wide = radius[:, None] * torch.stack([angle.cos(), angle.sin()])[:, None]
+    rings = torch.stack([wide[0], height[:, None].expand_as(wide[0]), 0.6 * wide[1] + 0.01], -1)
+    around = torch.arange(24)
+    corner = around + 24 * torch.arange(1, len(SHOULDERS))[:, None]
+    right = corner - around + (around + 1) % 24
+    quads = torch.stack([corner, corner - 24, right, right, corner - 24, right - 24], -1)
+    return _thing(quads.reshape(-1, 3), rings.reshape(-1, 3) + neck, CLOTHES)
+
+
+def _strip(first: Tensor, second: Tensor, place: float) -> tuple[Surface, Tensor]:
+    """A band between two (N, 3) lines, seen from both sides."""
+    count = len(first)
+    row = torch.arange(count - 1)
+    one = torch.stack([row, row + count, row + 1], 1)
+    other = torch.stack([row + 1, row + count, row + count + 1], 1)
+    front = torch.cat([one, other])
+    back = front.flip(1) + 2 * count
+    return _thing(torch.cat([front, back]), torch.cat([first, second, first, second]), place)
+
+
+def _thing(faces: Tensor, vertices: Tensor, place: float) -> tuple[Surface, Tensor]:
+    uv = place_in_cell(torch.tensor([place, 0.5]), THING_CELL)
+    surface = Surface(
+        faces.int().contiguous(),
+        uv.expand(len(faces), 3, 2).contiguous(),
+        torch.full((len(faces),), THING, dtype=torch.int32),
+        torch.full((len(vertices),), 0.9),
+    )
+    return surface, vertices
