@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,9 @@ TEXTURE_SHARE = 2
 """Texels in a row of the skin for each pixel of a picture."""
 LARGEST_TEXTURE = 768
 
+NEAREST, FARTHEST = 0.4, 8.0
+"""Metres from the camera to a face."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -65,6 +69,7 @@ class Look:
         glasses: If any.
         headwear: If any.
         clothes: RGB in [0, 1].
+        distance: Metres from the camera to the face.
         lighting: Lamps and the light of the room.
         background: (2, 3) RGB in [0, 1] at the top and at the bottom.
     """
@@ -77,6 +82,7 @@ class Look:
     glasses: Glasses | None
     headwear: Headwear | None
     clothes: Color
+    distance: float
     lighting: Lighting
     background: Tensor
 
@@ -111,6 +117,7 @@ def sample_look(rng: Generator) -> Look:
         glasses=sample_glasses(rng),
         headwear=headwear,
         clothes=(rng.uniform(0.03, 0.9) * rng.lognormal(0, 0.25, 3)).clip(0.02, 0.95),
+        distance=math.exp(rng.uniform(math.log(NEAREST), math.log(FARTHEST))),
         lighting=_sample_lighting(rng),
         background=torch.from_numpy(rng.uniform(0.1, 0.9) + rng.normal(0, 0.03, (2, 3)))
         .float()
@@ -189,7 +196,8 @@ def photograph(
     inside = _inside_mouth(head)
     openness[:, : head.num_vertices][:, inside] = 0.7 * mouth_light[:, None]
     openness[:, head.num_vertices :][:, : teeth.shape[1]] *= mouth_light[:, None]
-    pixels = project(vertices, coefficients.camera, size, size)
+    points = _approach(vertices, head.landmarks(vertices), look.distance)
+    pixels = project(points, coefficients.camera, size, size)
     _recess_mouth(head, pixels, coefficients.camera[:, :1] * size / 2)
     return draw_surface(
         surface,
@@ -225,6 +233,25 @@ def _dress(
     clothes, still = shoulders(root)
     vertices = torch.cat([turned, still.expand(count, -1, -1)], 1)
     return join([*(part[0] for part in parts), clothes]), vertices
+
+
+def _approach(vertices: Tensor, face: Tensor, distance: float) -> Tensor:
+    """Vertices moved to where a camera at a distance in metres sees them.
+
+    What is nearer looks larger. The face (T, L, 3) keeps its mean place and size, so that the
+    weak-perspective camera of the truth stays the best.
+    """
+    middle = face.mean(1, keepdim=True)
+
+    def seen(points: Tensor) -> Tensor:
+        offset = points - middle
+        return offset[..., :2] / (1 - offset[..., 2:] / distance)
+
+    flat, near = (face - middle)[..., :2], seen(face)
+    shift = near.mean(1, keepdim=True)
+    size = flat.square().sum((1, 2)) / (flat * (near - shift)).sum((1, 2))
+    moved = size[:, None, None] * (seen(vertices) - shift) + middle[..., :2]
+    return torch.cat([moved, vertices[..., 2:]], 2)
 
 
 def _recess_mouth(head: ArkitHead, pixels: Tensor, metre: Tensor) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,8 +17,18 @@ def scene(seed: int) -> Scene:
 
 
 def plain() -> Scene:
-    nothing = np.zeros((SIZE, SIZE, 1), bool)
-    return replace(scene(0), covered=nothing, gamma=1, blur=0, noise=0)
+    return replace(
+        scene(0),
+        covered=np.zeros((SIZE, SIZE, 1), np.float32),
+        gamma=1,
+        balance=np.ones(3, np.float32),
+        grey=False,
+        detail=1,
+        blur=0,
+        shake=(0, 0),
+        noise=0,
+        quality=100,
+    )
 
 
 @pytest.fixture
@@ -36,7 +47,7 @@ def test_scenes_differ_and_follow_their_seed() -> None:
 def test_lamps_are_distant_and_not_negative() -> None:
     for seed in range(20):
         lighting = scene(seed).lighting
-        assert lighting.directions.norm(dim=1).allclose(torch.ones(2))
+        assert lighting.directions.norm(dim=1).allclose(torch.ones(()))
         assert min(lighting.ambient.min(), lighting.colors.min()) >= 0
 
 
@@ -53,9 +64,10 @@ def test_a_perfect_camera_changes_nothing(pictures: np.ndarray) -> None:
 
 
 def test_cover_hides_the_face(pictures: np.ndarray) -> None:
-    mask = np.zeros((SIZE, SIZE, 1), bool)
-    mask[40:] = True
-    covered = replace(plain(), covered=mask, cover=(10, 20, 30))
+    mask = np.zeros((SIZE, SIZE, 1), np.float32)
+    mask[40:] = 1
+    cover = np.full((SIZE, SIZE, 3), (10, 20, 30), np.uint8)
+    covered = replace(plain(), covered=mask, cover=cover)
     filmed = film(pictures, covered, np.random.default_rng(0))
     assert (filmed[:, 40:] == (10, 20, 30)).all()
     assert abs(filmed[:, :40].astype(int) - pictures[:, :40]).max() <= 1
@@ -70,7 +82,36 @@ def test_exposure(pictures: np.ndarray, gamma: float, darker: bool) -> None:
 def test_noise_and_blur() -> None:
     grey = np.full((2, SIZE, SIZE, 3), 128, np.uint8)
     noisy = film(grey, replace(plain(), noise=6), np.random.default_rng(0))
-    blurred = film(grey, replace(plain(), noise=6, blur=2), np.random.default_rng(0))
     assert 5 < noisy.std() < 7
+    blurred = film(noisy, replace(plain(), blur=2), np.random.default_rng(0))
     assert blurred.std() < 2
     assert not np.array_equal(noisy[0], noisy[1])
+
+
+def test_colours_and_grey(pictures: np.ndarray) -> None:
+    warm = replace(plain(), balance=np.array([1, 0.9, 0.7], np.float32))
+    filmed = film(pictures, warm, np.random.default_rng(0)).astype(float)
+    expected = pictures * warm.balance
+    assert abs(filmed - expected).max() <= 1
+    grey = film(pictures, replace(plain(), grey=True), np.random.default_rng(0))
+    assert (grey.max(-1) == grey.min(-1)).all()
+
+
+def test_a_shaken_camera_blurs_along_its_way() -> None:
+    dot = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    dot[:, 32, 32] = 255
+    filmed = film(dot, replace(plain(), shake=(9, 0)), np.random.default_rng(0))[0, ..., 0]
+    rows, columns = np.nonzero(filmed > 8)
+    assert np.ptp(columns) >= 7
+    assert np.ptp(rows) <= 2
+    mass = filmed.astype(float)
+    assert abs((mass.sum(0) * np.arange(SIZE)).sum() / mass.sum() - 32) < 0.1
+
+
+@pytest.mark.parametrize("change", [{"quality": 30}, {"detail": 0.4}])
+def test_poor_recordings_keep_the_picture_in_place(change: dict[str, float]) -> None:
+    smooth = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    picture = cv2.resize(smooth, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)[None]
+    filmed = film(picture, replace(plain(), **change), np.random.default_rng(0)).astype(float)
+    error = [abs(filmed - np.roll(picture, shift, 2)).mean() for shift in (-1, 0, 1)]
+    assert 0 < error[1] < min(error[0], error[2])
