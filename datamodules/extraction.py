@@ -22,7 +22,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import groupby, islice
+from itertools import groupby, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,7 @@ DECODER_VERSION = "2"
 """Changes whenever pictures are read in another way, which makes cached coefficients stale."""
 
 BATCH = 32
-PART = 128
+PART = 64
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def load_perceived(
         path: The cached file.
         load: Loads the encoder; can be pickled, and equal ones load equal encoders.
         workers: Processes; as many as there are cores by default.
-        part: Frames that each process may lose when the work is interrupted.
+        part: Frames, more or less, that each process may lose when the work is interrupted.
 
     Returns:
         As `extract`.
@@ -141,15 +141,21 @@ def load_perceived(
 
 
 def divide(faces: FaceRecords, folder: Path, key: Key, size: int) -> list[Part]:
-    """Parts of a dataset that are kept in a folder."""
-    starts = range(0, len(faces.records), size)
+    """Parts of about `size` frames that are kept in a folder; no clip is in two of them."""
+    records = faces.records
+    files = [
+        row
+        for row, record in enumerate(records)
+        if row == 0 or record.frame != records[row - 1].frame
+    ]
+    starts = [next(rows) for _, rows in groupby(files, lambda row: row // size)]
     return [
         Part(
-            replace(faces, records=faces.records[start : start + size], skipped=()),
+            replace(faces, records=records[start:stop], skipped=()),
             folder / f"{start:08d}.safetensors",
-            {**key, "first frame": str(start), "frames": str(size)},
+            {**key, "frames": f"{start} to {stop - 1}"},
         )
-        for start in starts
+        for start, stop in pairwise([*starts, len(records)])
     ]
 
 

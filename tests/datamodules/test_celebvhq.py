@@ -14,7 +14,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from datamodules.celebvhq import read_celebvhq, read_celebvhq_truth
-from datamodules.extraction import extract, read_frames
+from datamodules.extraction import divide, extract, read_frames
 from datamodules.records import FORBIDDEN, FaceRecords, Skipped
 from datamodules.selection import head_angles, select_faces
 from i2fet.coefficients import FaceCoefficients
@@ -228,6 +228,17 @@ def test_extraction(root: Path) -> None:
     expected[broken | (expected < 65)] = 0
     torch.testing.assert_close(tensors["expression"][:, 0], expected, atol=4, rtol=0)
     assert tensors["found"].equal(expected > 0)
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 100])
+def test_no_clip_is_in_two_parts(root: Path, size: int) -> None:
+    faces = read_celebvhq(root)
+    parts = divide(faces, root, {}, size)
+    assert sum((part.faces.records for part in parts), ()) == faces.records
+    clips = [{record.frame for record in part.faces.records} for part in parts]
+    assert sum(map(len, clips)) == len(set().union(*clips))
+    assert len({part.path for part in parts}) == len(parts)
+    assert len(parts) == {1: 4, 4: 2, 7: 2, 100: 1}[size]
 
 
 def test_fingerprint_follows_frames_and_clips(root: Path) -> None:
