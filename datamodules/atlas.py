@@ -91,7 +91,7 @@ def load_atlas(head: ArkitHead, size: int) -> Atlas:
 
     Args:
         head: The head.
-        size: Texels in a row of the skin, a multiple of 4.
+        size: Texels in a row of the skin, a multiple of 8.
     """
     with torch.no_grad():
         flat = _closed_eyes(head)

@@ -95,7 +95,7 @@ def paint_mouth(atlas: Atlas, texture: Floats) -> None:
     """Draw the inside of the mouth, darker towards the throat, and the tongue beside it."""
     cell = atlas.cell(texture, MOUTH_CELL)
     half = cell.shape[1] // 2
-    depth = np.linspace(0, 1, 2 * half, dtype=np.float32)[:, None]
+    depth = np.linspace(0, 1, cell.shape[1], dtype=np.float32)[:, None]
     cell[:3, :, :half] = INSIDE[:, None, None] * np.exp(-3.5 * depth)
     cell[:3, :, half:] = TONGUE[:, None, None] * np.exp(-1.6 * depth)
     cell[3] = 0.55

@@ -135,7 +135,8 @@ def paint_hair(hair: Hair, atlas: Atlas, texture: Floats) -> None:
     rng = np.random.default_rng(hair.seed)
     size = atlas.size
     top = size * 3 // 4
-    opacity = hair_cover(hair, torch.from_numpy(atlas.points[:top]), 0.012).numpy()
+    sparse = torch.from_numpy(atlas.points[:top:2, ::2])
+    opacity = cv2.resize(hair_cover(hair, sparse, 0.012).numpy(), (size, top))
     length = max(round(8 * size / 270), 1)
     strands = cv2.blur(rng.standard_normal((top, size), np.float32), (1, length))
     strands *= math.sqrt(length)

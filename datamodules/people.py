@@ -31,7 +31,7 @@ from datamodules.surfaces import Surface, draw_surface, join
 from datamodules.teeth import RECESS, Teeth, paint_teeth, place_teeth, sample_teeth, teeth_surface
 from datamodules.wrinkles import Creases, draw_relief, sample_creases
 from i2fet.camera import project
-from i2fet.coefficients import SHAPE_SIZE, FaceCoefficients
+from i2fet.coefficients import EXPRESSION_SIZE, SHAPE_SIZE, FaceCoefficients
 from i2fet.heads import ArkitHead
 from i2fet.heads.skinning import rotation_matrices
 from i2fet.rendering.mesh import Lighting
@@ -185,18 +185,20 @@ def photograph(
     Returns:
         (T, size, size, 3) RGB.
     """
-    atlas = load_atlas(head, min(TEXTURE_SHARE * size, LARGEST_TEXTURE) // 4 * 4)
+    atlas = load_atlas(head, min(TEXTURE_SHARE * size, LARGEST_TEXTURE) // 8 * 8)
     texture = paint(look, atlas)
     vertices = head.vertices(coefficients)
-    teeth, mouth_light = place_teeth(head, look.teeth, coefficients, vertices)
-    worn, worn_vertices = _dress(head, look, atlas, coefficients)
+    rest = head.rest_vertices(coefficients.shape[:1], torch.zeros(1, EXPRESSION_SIZE))[0]
+    landmarks, at_rest = head.landmarks(vertices), head.landmarks(rest[None])[0]
+    teeth, mouth_light = place_teeth(head, look.teeth, coefficients, at_rest, landmarks)
+    worn, worn_vertices = _dress(head, look, atlas, coefficients, rest)
     vertices = torch.cat([vertices, teeth, worn_vertices], 1)
     surface = join([atlas.surface, teeth_surface(), worn])
     openness = surface.openness.repeat(len(vertices), 1)
     inside = _inside_mouth(head)
     openness[:, : head.num_vertices][:, inside] = 0.7 * mouth_light[:, None]
     openness[:, head.num_vertices :][:, : teeth.shape[1]] *= mouth_light[:, None]
-    points = _approach(vertices, head.landmarks(vertices), look.distance)
+    points = _approach(vertices, landmarks, look.distance)
     pixels = project(points, coefficients.camera, size, size)
     _recess_mouth(head, pixels, coefficients.camera[:, :1] * size / 2)
     return draw_surface(
@@ -216,12 +218,10 @@ def photograph(
 
 
 def _dress(
-    head: ArkitHead, look: Look, atlas: Atlas, coefficients: FaceCoefficients
+    head: ArkitHead, look: Look, atlas: Atlas, coefficients: FaceCoefficients, rest: Tensor
 ) -> tuple[Surface, Tensor]:
     """What a person carries on the head, and its (T, V', 3) vertices, which move with the skull."""
-    shape = coefficients.shape[:1]
-    rest = head.rest_vertices(shape, torch.zeros(1, len(head.expression_names)))[0]
-    joints = head.joint_positions(shape)[0]
+    joints = head.joint_positions(coefficients.shape[:1])[0]
     parts = [grow_hair(head, look.hair, rest, atlas.surface), hang_locks(look.hair, rest)]
     if look.headwear:
         parts += wear_headwear(head, look.headwear, rest, atlas.surface)

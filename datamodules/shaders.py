@@ -14,9 +14,8 @@ from i2fet.rendering.kernels import EMPTY, LOW_BITS
 wp.set_module_options({"enable_backward": False})
 
 SKIN = wp.constant(0)
-MOUTH = wp.constant(2)
+EYE = wp.constant(1)
 TOOTH = wp.constant(3)
-HAIR = wp.constant(4)
 REDDENING = wp.constant(0.14)
 FLOOR_LIGHT = wp.constant(0.55)
 
@@ -97,7 +96,7 @@ def light_point(
     normal = wp.normalize(point.normal)
     redder = float(0.0)
     floor = float(0.3)
-    if point.material == MOUTH or point.material == TOOTH:
+    if EYE <= point.material and point.material <= TOOTH:
         floor = 0.0
     if point.material == SKIN:
         height = fetch_relief(relief, image, point.uv)
@@ -142,9 +141,10 @@ def shade(
     texel_size: wp.float32,
     light: Light,
     samples: wp.int32,
-    drawn: wp.array3d(dtype=wp.vec4),
+    background: wp.array2d(dtype=wp.vec3),
+    picture: wp.array4d(dtype=wp.uint8),
 ) -> None:
-    """Colour times coverage and coverage of each pixel, lit once for each material it shows.
+    """Colour of each pixel, lit once for each material it shows.
 
     Samples of one face are averaged before anything is interpolated, which changes nothing: all
     that is interpolated is linear within a face.
@@ -215,4 +215,7 @@ def shade(
     if lit > 0.0:
         color = light_point(point, light, texture, relief, image, turns[image], arc, texel_size)
         total += wp.vec4(color[0], color[1], color[2], 1.0) * lit
-    drawn[image, y, x] = total / float(count)
+    behind = background[y, x] * (float(count) - total[3])
+    for channel in range(3):
+        linear = wp.clamp((total[channel] + behind[channel]) / float(count), 0.0, 1.0)
+        picture[image, y, x, channel] = wp.uint8(wp.sqrt(linear) * 255.0 + 0.5)

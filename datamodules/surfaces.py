@@ -92,7 +92,8 @@ def draw_surface(
     places = (pixels * zoom).contiguous()
     size = (len(pixels), height * supersample, width * supersample)
     keys = torch.full(size, kernels.EMPTY.value, dtype=torch.int64, device=device)
-    drawn = torch.empty((len(pixels), height, width, 4), device=device)
+    behind = torch.from_numpy(background).to(device).float().div(255).square()
+    pictures = torch.empty((len(pixels), height, width, 3), dtype=torch.uint8, device=device)
     faces = wp.from_torch(surface.faces, wp.vec3i)
 
     def draw(part: slice) -> None:
@@ -115,15 +116,14 @@ def draw_surface(
             texel,
             _light(lighting, device),
             supersample,
-            wp.from_torch(drawn[part], wp.vec4),
+            wp.from_torch(behind, wp.vec3),
+            wp.from_torch(pictures[part]),
         ]
         launch(shaders.shade, (len(places[part]), height, width), arguments, device)
 
     for_parts_of_batch(draw, len(pixels), kernels, device)
     for_parts_of_batch(shade, len(pixels), shaders, device)
-    behind = torch.from_numpy(background).to(device).float().div(255).square()
-    linear = drawn[..., :3] + (1 - drawn[..., 3:]) * behind
-    return np.asarray((linear.clamp(0, 1).sqrt() * 255 + 0.5).byte().cpu())
+    return np.asarray(pictures.cpu())
 
 
 def _light(lighting: Lighting, device: torch.device) -> Any:

@@ -101,7 +101,11 @@ def teeth_surface() -> Surface:
 
 
 def place_teeth(
-    head: ArkitHead, teeth: Teeth, coefficients: FaceCoefficients, vertices: Tensor
+    head: ArkitHead,
+    teeth: Teeth,
+    coefficients: FaceCoefficients,
+    at_rest: Tensor,
+    landmarks: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Teeth of T faces of one person.
 
@@ -109,18 +113,17 @@ def place_teeth(
         head: The head.
         teeth: The person's.
         coefficients: Of T faces.
-        vertices: (T, V, 3) of the head.
+        at_rest: (L, 3) landmarks of the person's neutral head, unposed.
+        landmarks: (T, L, 3) of the faces.
 
     Returns:
         (T, 1008, 3) vertices in metres, and (T,) share of the light that the lips let in, 0 to 1.
     """
-    shape = coefficients.shape[:1]
-    rest = head.rest_vertices(shape, torch.zeros(1, len(head.expression_names)))
-    at_rest, lips = (head.landmarks(points)[:, list(LIPS_MEET)] for points in (rest, vertices))
+    rest, lips = at_rest[list(LIPS_MEET)], landmarks[:, list(LIPS_MEET)]
     up = rotation_matrices(coefficients.global_rotation)[..., 1]
-    opening = ((lips[:, 0] - lips[:, 1]) * up).sum(1) - (at_rest[:, 0] - at_rest[:, 1])[:, 1]
+    opening = ((lips[:, 0] - lips[:, 1]) * up).sum(1) - (rest[0] - rest[1])[1]
     light = ((opening - CLOSED) / (OPEN - CLOSED)).clamp(0, 1)
-    meet = at_rest[0].mean(0)
+    meet = rest.mean(0)
     upper, lower = (_row(teeth, row) + meet for row in (0, 1))
     names = list(head.expression_names)
     chin = head.faces[head.landmark_faces[CHIN], 0]

@@ -21,7 +21,7 @@ Curve = tuple[tuple[float, float], ...]
 METRE = 1 / (HIGH - LOW)
 """Of the head, in widths of the texture."""
 
-POINTS = 10
+POINTS = 8
 """Of a line's course."""
 FADE = np.sin(np.linspace(0.25, math.pi - 0.25, POINTS - 1)).tolist()
 
