@@ -91,6 +91,8 @@ class ExpressionDataModule(LightningDataModule):
             paper, and any in CK+.
 
     Attributes:
+        view: What a sample is.
+        extracted: Every frame of the dataset, and what `extract` says of it.
         emotions: The labels; batches index them.
         head_name: The head the coefficients belong to.
         encoder_name: Where they come from: the encoder's name, or "true".

@@ -36,6 +36,8 @@ class ActionRow:
         spread: Standard deviation of the truth.
         error: Root of the mean squared error.
         correlation: Pearson's; NaN for an action that never moves.
+
+    All three are NaN where no face was found.
     """
 
     action: str
@@ -130,11 +132,12 @@ def _actions(faces: FaceCoefficients, head: HeadModel) -> Tensor:
 
 
 def _action_rows(perceived: Tensor, truth: Tensor, head: HeadModel) -> tuple[ActionRow, ...]:
+    unknown = torch.full(truth.shape[1:], torch.nan)
     columns = zip(
         (*head.expression_names, JAW_OPEN),
         truth.std(0).tolist(),
         (perceived - truth).square().mean(0).sqrt().tolist(),
-        pearson_corrcoef(perceived, truth).tolist(),
+        (pearson_corrcoef(perceived, truth) if len(truth) > 1 else unknown).tolist(),
         strict=True,
     )
     return tuple(ActionRow(*column) for column in columns)

@@ -71,3 +71,11 @@ def test_pose_error_and_missing_faces(truth: FaceCoefficients, head: ArkitHead) 
     text = table.text()
     assert "jawOpen" in text
     assert "50.0%" in text
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_hardly_any_face(truth: FaceCoefficients, head: ArkitHead, count: int) -> None:
+    table = compare_with_truth(perceive(truth, found=torch.arange(COUNT) < count), truth, head)
+    assert all(math.isnan(row.correlation) for row in table.actions)
+    assert [row.found for row in table.yaws[:4]] == pytest.approx([count / 100, 0, 0, 0])
+    assert "0 to 15" in table.text()
