@@ -95,7 +95,8 @@ def _locked(path: Path) -> Iterator[None]:
         file = path.open("a")
     except OSError as error:
         raise OutputError(
-            f"the cache {path.parent} cannot be written ({error.strerror}); use --data.cache_dir"
+            f"the cache {path.parent} cannot be written ({error.strerror}); choose another with "
+            "--data.cache_dir or $I2FET_CACHE"
         ) from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
