@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter1d, median_filter
 from torch import Tensor
 
 from datamodules.surfaces import EYE, MOUTH, SKIN, Surface
@@ -106,7 +106,7 @@ def load_atlas(head: ArkitHead, size: int) -> Atlas:
 
 def _closed_eyes(head: ArkitHead) -> Tensor:
     blinks = [head.expression_names.index(f"eyeBlink{side}") for side in ("Left", "Right")]
-    return head.template + 0.8 * head.expression_basis[blinks].sum(0)
+    return head.template + 0.45 * head.expression_basis[blinks].sum(0)
 
 
 def _unroll(vertices: Tensor) -> Tensor:
@@ -176,18 +176,15 @@ def _lid_margins(head: ArkitHead, materials: Tensor, front: Floats) -> Floats:
     shown = materials[fragments.pix_to_face[0].clamp(min=0)].numpy()
     eye = (shown == EYE) & (np.arange(FRONT_GRID) > 0.13 / 0.27 * FRONT_GRID)
     columns = np.flatnonzero(eye.sum(0) > 3)
-    upper = eye[:, columns].argmax(0) - 2
-    lower = FRONT_GRID + 1 - eye[::-1, columns].argmax(0)
+    upper = eye[:, columns].argmax(0) - 5
+    lower = FRONT_GRID + 2 - eye[::-1, columns].argmax(0)
     return np.stack([_smooth(front[rows, columns]) for rows in (upper, lower)])
 
 
 def _smooth(points: Floats) -> Floats:
-    """(24, 2) a cubic through noisy points, from the least to the greatest x."""
-    x, y = points.T
-    near = abs(y - np.median(y)) < 0.02
-    curve = np.polynomial.Polynomial.fit(x[near], y[near], 3)
-    across = np.linspace(x[near].min(), x[near].max(), 24)
-    return np.stack([across, curve(across)], 1).astype(np.float32)
+    """(24, 2) a smooth line through noisy points in the order of their x."""
+    steady = gaussian_filter1d(median_filter(points, (15, 1)), 4, axis=0)
+    return np.asarray(steady[np.linspace(0, len(steady) - 1, 24).astype(int)])
 
 
 def _openness(head: ArkitHead) -> Tensor:

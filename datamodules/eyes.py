@@ -88,7 +88,7 @@ def paint_eyes(eyes: Eyes, atlas: Atlas, texture: Floats) -> None:
     cover(cell[:3], disc(eyes.radius), eyes.iris[:, None, None] * shading)
     cover(cell[:3], disc(eyes.radius * eyes.pupil), PUPIL)
     np.clip(cell, 0.01, 1, out=cell)
-    cell[3] = 0.95
+    cell[3] = 0.65 + 0.33 * disc(eyes.radius)
 
 
 def paint_mouth(atlas: Atlas, texture: Floats) -> None:

@@ -78,7 +78,7 @@ def sample_hair(color: Color, age: float, bearded: bool, rng: Generator) -> Hair
         heights.append(rng.uniform(0.55, 1, count))
         lengths.append(rng.uniform(0.03, 0.09) * rng.uniform(0.6, 1.1, count))
     if hangs and not cropped:
-        count = int(rng.integers(90, 180))
+        count = int(rng.integers(120, 200))
         angles.append(rng.choice([-1, 1], count) * rng.uniform(0.85, 2.2, count))
         heights.append(rng.uniform(0.1, 1, count))
         lengths.append(rng.uniform(0.1, 0.35) * rng.uniform(0.8, 1.1, count))
@@ -100,7 +100,7 @@ def sample_hair(color: Color, age: float, bearded: bool, rng: Generator) -> Hair
         lengths=torch.from_numpy(np.concatenate([*lengths, empty])).float(),
         sweep=rng.uniform(-1, 1),
         wave=rng.uniform(0, 0.012),
-        width=rng.uniform(0.005, 0.009) * (2 if hangs else 1),
+        width=rng.uniform(0.005, 0.009) * (2.5 if hangs else 1),
         seed=int(rng.integers(2**31)),
     )
 

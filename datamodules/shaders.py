@@ -18,6 +18,10 @@ EYE = wp.constant(1)
 TOOTH = wp.constant(3)
 REDDENING = wp.constant(0.14)
 FLOOR_LIGHT = wp.constant(0.55)
+EYE_CENTRE = wp.constant(wp.vec2(0.125, 1.125))
+EYE_EXTENT = wp.constant(0.115)
+IRIS_EXTENT = wp.constant(0.4)
+CORNEA = wp.constant(0.8)
 
 
 @wp.struct
@@ -96,8 +100,16 @@ def light_point(
     normal = wp.normalize(point.normal)
     redder = float(0.0)
     floor = float(0.3)
-    if EYE <= point.material and point.material <= TOOTH:
+    strength = float(0.8)
+    if point.material >= EYE and point.material <= TOOTH:
         floor = 0.0
+    if point.material == EYE:
+        # The mesh has no cornea, whose stronger curve draws reflections into the iris.
+        strength = 2.5
+        offset = (point.uv - EYE_CENTRE) / EYE_EXTENT
+        if wp.length(offset) < IRIS_EXTENT:
+            bulge = turn * wp.vec3(offset[0], -offset[1], 0.0)
+            normal = wp.normalize(normal + bulge * CORNEA)
     if point.material == SKIN:
         height = fetch_relief(relief, image, point.uv)
         angle = (point.uv[0] - 0.5) * arc
@@ -122,7 +134,7 @@ def light_point(
         half = wp.normalize(direction + wp.vec3(0.0, 0.0, 1.0))
         glint = wp.pow(wp.max(wp.dot(normal, half), 0.0), power)
         shine += color * (glint * wp.clamp(4.0 * facing, 0.0, 1.0))
-    return wp.cw_mul(albedo, diffuse) + shine * (gloss * gloss * 0.8)
+    return wp.cw_mul(albedo, diffuse) + shine * (gloss * gloss * strength)
 
 
 @wp.kernel

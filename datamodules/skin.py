@@ -187,8 +187,8 @@ def _sample_brows(hair: Color, bearded: bool, rng: Generator) -> Brows:
         color=(hair * rng.uniform(0.45, 1.0)).clip(0.02, 0.8).astype(np.float32),
         density=rng.uniform(0.25, 1.0) if bearded else rng.uniform(0.1, 1.0),
         thickness=rng.uniform(0.7, 1.5) if bearded else rng.uniform(0.4, 1.15),
-        arch=rng.normal(0, 1.2),
-        tilt=rng.normal(0, 1.2),
+        arch=rng.normal(0, 0.8),
+        tilt=rng.normal(0, 0.8),
         length=rng.uniform(0.8, 1.08),
         gap=rng.normal(0, 1.5),
     )
@@ -310,13 +310,13 @@ def _paint_lashes(color: Floats, skin: Skin, atlas: Atlas) -> None:
     size, liner = atlas.size, skin.make_up.liner
     rows = slice(int(0.36 * size), int(0.56 * size))
     lines = np.zeros((size, size), np.float32)
-    thickness = max(round(size / 270 * (0.8 + 1.2 * liner)), 1)
+    thickness = max(round(size / 270 * (1.1 + 1.1 * liner)), 1)
     for margin, strength in ((atlas.lids[0], 1.0), (atlas.lids[1], 0.45)):
         for mirrored in (margin, margin * (-1, 1) + (1, 0)):
             points = (mirrored * size * 16 - 8).round().astype(np.int32)
             cv2.polylines(lines, [points], False, strength, thickness, cv2.LINE_8, 4)
     lashes = cv2.GaussianBlur(lines[rows], (0, 0), max(0.5 * size / 270, 0.4))
-    cover(color[:, rows], (lashes * (0.3 + 0.9 * liner)).clip(0, 0.95), skin.tone * 0.12)
+    cover(color[:, rows], (lashes * (0.55 + 0.9 * liner)).clip(0, 0.95), skin.tone * 0.12)
 
 
 def _paint_lips(
@@ -360,9 +360,9 @@ def _grow_beard(
     gloss[rows] *= 1 - 0.4 * beard.density * zone
 
 
-BROW = np.array([[11, 157], [18, 160], [28, 163], [39, 164], [48, 161], [57, 154]], np.float64)
+BROW = np.array([[11, 157], [18, 160], [28, 163], [38, 163], [45, 160], [53, 155]], np.float64)
 """Millimetres, the usual course of the left brow."""
-HALF_HEIGHT = np.array([3.6, 4.0, 3.8, 3.2, 2.2, 0.6])
+HALF_HEIGHT = np.array([3.6, 4.0, 3.8, 3.0, 2.0, 0.6])
 
 
 def _brow_hairs(brows: Brows, atlas: Atlas, rng: Generator) -> Floats:

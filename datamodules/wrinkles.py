@@ -188,7 +188,7 @@ def sample_creases(age: float, rng: Generator) -> Creases:
     kept = np.array([fold.rest for fold in FOLDS.values()])
     count = len(FOLDS)
     return Creases(
-        depth=(0.35 + 0.9 * age) * rng.lognormal(0, 0.3, count),
+        depth=(0.5 + 1.1 * age) * rng.lognormal(0, 0.3, count),
         rest=kept * age**1.5 * rng.uniform(0, 1.2, count),
         shift=rng.normal(0, 1, (count, 2)),
         pores=rng.uniform(0.005, 0.02) + 0.03 * age * rng.random(),
