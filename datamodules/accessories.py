@@ -152,22 +152,22 @@ def wear_headwear(
     height = torch.full_like(covered, headwear.thickness)
     parts = [raise_shell(head, rest, surface, covered, height, THING)]
     if headwear.kind == CAP:
-        parts.append(_brim(headwear, rest))
+        x, _, z = head.template.unbind(1)
+        edge = (covered - 0.5).abs() + 100 * x.abs() + (z < 0.1)
+        parts.append(_brim(headwear, rest, rest[edge.argmin()]))
     return parts
 
 
-def _brim(headwear: Headwear, rest: Tensor) -> tuple[Surface, Tensor]:
-    top = rest[rest[:, 1] > 0.15]
-    half, front = 0.95 * top[:, 0].max(), top[:, 2].max() + headwear.thickness
-    angle = torch.linspace(-1.15, 1.15, 17)
-    inner = torch.stack([half * angle.sin(), 0 * angle, 0.05 + (front - 0.05) * angle.cos()], 1)
-    reach = BRIM_LENGTH * angle.cos().clamp(min=0).sqrt()
+def _brim(headwear: Headwear, rest: Tensor, front: Tensor) -> tuple[Surface, Tensor]:
+    """A cap's brim, from the (3,) middle of its front edge."""
+    half = 0.9 * rest[rest[:, 1] > front[1], 0].max()
+    angle = torch.linspace(-1.1, 1.1, 17)
+    back = front[2] + headwear.thickness - half
+    inner = torch.stack([half * angle.sin(), -0.012 * angle.square(), half * angle.cos()], 1)
+    inner = inner + torch.stack([torch.tensor(0.0), front[1], back])
+    reach = BRIM_LENGTH * angle.cos()
     outer = inner + torch.stack([0.2 * reach * angle.sin(), -0.18 * reach, reach], 1)
-    level = 0.199 + headwear.edge + 0.03 * (rest[:, 1].max() - 0.26)
-    arch = torch.stack(
-        [0 * angle, level - 0.16 * (inner[:, 0] / half).square() * 0.1, 0 * angle], 1
-    )
-    return _strip(inner + arch, outer + arch, BRIM)
+    return _strip(inner, outer, BRIM)
 
 
 def wear_glasses(

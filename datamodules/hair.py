@@ -25,6 +25,8 @@ EAR_START = 0.068
 """Metres beside the middle where the mean head's ears begin."""
 SCALP_CENTRE = (0.0, 0.165, 0.045)
 
+SUNK = 0.008
+"""Metres below the skin at which a shell ends, deeper than expressions draw the skin in."""
 JOINTS = 7
 """Cross-sections of a lock."""
 
@@ -92,7 +94,7 @@ def sample_hair(color: Color, age: float, bearded: bool, rng: Generator) -> Hair
         color=color,
         hairline=rng.uniform(-0.004, 0.022),
         recession=rng.uniform(0, 0.012) + (0.05 * age * rng.random() if bearded else 0),
-        crown=rng.uniform(0.05, 0.3) if bald else 0.0,
+        crown=rng.uniform(0.07, 0.3) if bald else 0.0,
         thickness=rng.uniform(0.001, 0.004) if cropped else rng.uniform(0.006, 0.018),
         curl=rng.uniform(0.004, 0.014) if curly else 0.001,
         locks=torch.from_numpy(np.concatenate([*heights, empty])).float(),
@@ -125,7 +127,7 @@ def hair_cover(hair: Hair, points: Tensor, softness: float) -> Tensor:
     behind = 0.55 * (y - edge) - 0.85 * (z - 0.14)
     beside = y - 0.13 + 1.2 * (0.02 - z).clamp(min=0)
     ears = torch.sigmoid((x.abs() - EAR_START) / 0.002) * (y < 0.158) * (z > -0.01)
-    crown = (points - points.new_tensor([0.0, 0.25, 0.03])).norm(dim=-1) - hair.crown
+    crown = (points - points.new_tensor([0.0, 0.245, 0.09])).norm(dim=-1) - hair.crown
     within = torch.stack([behind, crown, beside]).amin(0)
     return torch.sigmoid(4 * within / softness) * (1 - ears)
 
@@ -167,10 +169,10 @@ def raise_shell(
     Returns:
         The shell and its (V', 3) vertices.
     """
-    chosen = (covered[head.faces] > 0.02).all(1) & (surface.materials == SKIN)
+    chosen = (covered[head.faces] > 0.15).all(1) & (surface.materials == SKIN)
     kept, faces = head.faces[chosen].unique(return_inverse=True)
     normals = vertex_normals(rest[None], head.faces)[0, kept]
-    lift = height[kept] * covered[kept] - 0.002 * (1 - covered[kept])
+    lift = height[kept] * covered[kept] - SUNK * (1 - covered[kept])
     shell = Surface(
         faces.int().contiguous(),
         surface.corners[chosen].contiguous(),

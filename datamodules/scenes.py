@@ -232,8 +232,8 @@ def _shake_kernel(shake: tuple[float, float]) -> Floats:
     half = int(np.ceil(max(map(abs, shake)) / 2)) + 1
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
     move = np.array(shake) / 2
-    ends = ((half + np.stack([-move, move])) * 16).round().astype(int).tolist()
-    cv2.line(kernel, *ends, 1.0, 1, cv2.LINE_8, 4)
+    start, end = ((half + np.stack([-move, move])) * 16).round().astype(int).tolist()
+    cv2.line(kernel, start, end, 1.0, 1, cv2.LINE_8, 4)
     # The line's ends are rounded; turned by half a circle and added, it moves nothing.
     kernel = cv2.GaussianBlur(kernel + kernel[::-1, ::-1], (0, 0), 0.5)
     return np.asarray(kernel / kernel.sum())
