@@ -20,6 +20,10 @@ GLASSES, SUNGLASSES, HEADWEAR = 0.22, 0.015, 0.1
 
 NOSE_BRIDGE = 168
 RIM_POINTS = 28
+EAR_DEPTH = 0.035
+"""Metres before the head's origin where temples reach the ears."""
+TEMPLE_BEND = 0.012 * torch.sin(torch.linspace(0, torch.pi, 6))[:, None] * torch.tensor([1.0, 0, 0])
+
 CAP, BEANIE, SCARF = "cap", "beanie", "scarf"
 BRIM_LENGTH = 0.06
 SHOULDERS = ((0.062, 0.02), (0.075, 0.008), (0.13, -0.02), (0.19, -0.06), (0.21, -0.4))
@@ -181,74 +185,49 @@ def wear_glasses(
         rest: (V, 3) the person's unposed vertices.
         joints: (5, 3) the person's joints.
     """
-    bridge = head.landmarks(rest[None])[0, NOSE_BRIDGE]
-    front = bridge[2] + 0.002
-    parts = []
-    angle = torch.linspace(0, 2 * torch.pi, RIM_POINTS + 1)
-    power = 2 / glasses.square
-    outline = torch.stack(
-        [
-            angle.cos().abs() ** power * angle.cos().sign(),
-            angle.sin().abs() ** power * angle.sin().sign(),
-        ],
-        1,
-    )
-    inner_ends, outer_ends = [], []
-    for eye in joints[3:5]:
-        side = torch.sign(eye[0])
-        away = (eye[0] - bridge[0]).abs()
-        middle = torch.stack(
-            [
-                bridge[0] + side * torch.maximum(away, torch.tensor(glasses.width + 0.008)),
-                eye[1] - 0.003 - glasses.slip,
-            ]
-        )
-        inner = middle + outline * torch.tensor([glasses.width, glasses.height])
-        outer = middle + outline * torch.tensor([glasses.width, glasses.height]) * (
-            1 + glasses.rim / glasses.height
-        )
-        inner, outer = (_curve(points, bridge[0], front) for points in (inner, outer))
-        parts.append(_strip(outer, inner, FRAME))
-        if glasses.dark:
-            centre = inner.mean(0).expand_as(inner)
-            parts.append(_strip(inner, centre, LENS))
-        inner_ends.append(
-            _curve(
-                (middle - torch.stack([side * glasses.width, -0.4 * torch.tensor(glasses.height)]))[
-                    None
-                ],
-                bridge[0],
-                front,
-            )
-        )
-        outer_ends.append(
-            _curve(
-                (middle + torch.stack([side * glasses.width, 0.4 * torch.tensor(glasses.height)]))[
-                    None
-                ],
-                bridge[0],
-                front,
-            )
-        )
+    nose = head.landmarks(rest[None])[0, NOSE_BRIDGE]
+    lens = torch.tensor([glasses.width, glasses.height])
+    inner = lens * _rounded_box(glasses.square)
+    outer = inner * (1 + glasses.rim / glasses.height)
     half = torch.tensor([0.0, max(glasses.rim, 0.001) / 2, 0.0])
-    arc = torch.stack(
-        [torch.lerp(inner_ends[1][0], inner_ends[0][0], step) for step in torch.linspace(0, 1, 5)]
-    )
-    parts.append(_strip(arc + half, arc - half, FRAME))
-    ears = rest[:, 0].abs().max() * 0.9
-    for end, side in zip(outer_ends, torch.sign(joints[3:5, 0]), strict=True):
-        ear = torch.stack([bridge[0] + side * ears, end[0, 1], torch.tensor(0.035)])
-        path = torch.stack([torch.lerp(end[0], ear, step) for step in torch.linspace(0, 1, 6)])
-        path[:, 0] += side * 0.012 * torch.sin(torch.linspace(0, torch.pi, 6))
-        tall = 1.6 * half
-        parts.append(_strip(path + side * tall, path - side * tall, FRAME))
+    ears = 0.9 * float(rest[:, 0].abs().max())
+    parts, bridge_ends = [], []
+    for eye, side in zip(joints[3:5], (1.0, -1.0), strict=True):
+        aside = max(float((eye[0] - nose[0]).abs()), glasses.width + 0.008)
+        middle = torch.tensor([float(nose[0]) + side * aside, float(eye[1]) - 0.003 - glasses.slip])
+        rim = _onto_lenses(middle + inner, nose)
+        parts.append(_strip(_onto_lenses(middle + outer, nose), rim, FRAME))
+        if glasses.dark:
+            parts.append(_strip(rim, rim.mean(0).expand_as(rim), LENS))
+        across = torch.tensor([side, 0.4]) * lens
+        near, far = _onto_lenses(
+            torch.stack([middle - across * torch.tensor([1, -1]), middle + across]), nose
+        )
+        bridge_ends.append(near)
+        ear = torch.tensor([float(nose[0]) + side * ears, float(far[1]), EAR_DEPTH])
+        temple = _line(far, ear) + side * TEMPLE_BEND
+        parts.append(_strip(temple + 1.6 * side * half, temple - 1.6 * side * half, FRAME))
+    bridge = _line(*bridge_ends)
+    parts.append(_strip(bridge - half, bridge + half, FRAME))
     return parts
 
 
-def _curve(points: Tensor, middle: Tensor, front: Tensor) -> Tensor:
+def _rounded_box(square: float) -> Tensor:
+    """(N, 2) an outline between a circle, 2, and a square, above."""
+    angle = torch.linspace(0, 2 * torch.pi, RIM_POINTS + 1)
+    circle = torch.stack([angle.cos(), angle.sin()], 1)
+    return circle.sign() * circle.abs() ** (2 / square)
+
+
+def _onto_lenses(points: Tensor, nose: Tensor) -> Tensor:
     """(N, 3) points of (N, 2) on the slightly curved surface in which lenses lie."""
-    beside = (points[:, :1] - middle).abs()
-    return torch.cat([points, front - 2.2 * beside.square()], 1)
+    beside = points[:, :1] - nose[0]
+    return torch.cat([points, nose[2] + 0.002 - 2.2 * beside.square()], 1)
+
+
+def _line(start: Tensor, end: Tensor) -> Tensor:
+    """(6, 3) points from one to the other."""
+    return torch.lerp(start, end, torch.linspace(0, 1, 6)[:, None])
 
 
 def shoulders(neck: Tensor) -> tuple[Surface, Tensor]:
