@@ -152,7 +152,9 @@ def describe(faces: EncodedFaces, head: HeadModel) -> str:
         f"  quality   face {width:.0f} pixels wide, mesh {residual:.2f} % of the distance between "
         "the eyes beside its landmarks",
     ]
-    doubts = [*_doubts(yaw, width, residual), *_unsure(action_names(head), sure)]
+    doubts = list(_doubts(yaw, width, residual))
+    if unsure := list(_unsure(action_names(head), sure)):
+        doubts.append(f"covered or unclear {', '.join(unsure)}")
     if doubts:
         lines.append(f"  doubtful  {'; '.join(doubts)}")
     return "\n".join(lines)
@@ -177,4 +179,4 @@ def _unsure(names: Sequence[str], sure: Tensor) -> Iterator[str]:
         rows = [row for row, name in enumerate(names) if name.startswith(beginnings)]
         mean = float(sure[rows].mean())
         if mean < UNSURE:
-            yield f"{part} covered or unclear, {100 * mean:.0f} % sure on average"
+            yield f"{part} ({100 * mean:.0f} % sure)"

@@ -57,7 +57,7 @@ def test_each_doubt_is_said(faces: EncodedFaces, head: ArkitHead) -> None:
         "profile, turned by 52 degrees": replace(faces, coefficients=turned),
         "small face": replace(faces, face_width=torch.tensor([40.0])),
         "mesh beside the face": replace(faces, residual_percent=torch.tensor([7.0])),
-        "mouth covered or unclear, 30 %": replace(faces, confidence=confidence),
+        "covered or unclear mouth (30 % sure)": replace(faces, confidence=confidence),
     }
     for doubt, seen in doubts.items():
         last = describe(seen, head).splitlines()[-1]
