@@ -23,6 +23,9 @@ from i2fet.perception.learned import TOLERANCE
 from i2fet.perception.readout import PARTS, action_names, actions
 
 BINS = 10
+MIN_READINGS = 20
+"""In a bin, for it to be drawn."""
+
 YAWS = ((0, 15), (15, 30), (30, 45), (45, 60))
 
 
@@ -35,7 +38,7 @@ class Reliability:
         confidence: Mean confidence.
         right: Share that is right within the tolerance.
         calibration_error: Mean distance of the two over bins of confidence, by their size.
-        curve: For each bin, mean confidence and share that is right.
+        curve: For each bin of some readings, mean confidence and share that is right.
     """
 
     readings: int
@@ -49,13 +52,14 @@ def measure_group(right: NDArray[np.bool_], confidence: NDArray[np.float64]) -> 
     """Compare (M,) confidences with what was right."""
     share, mean = calibration_curve(right, confidence, n_bins=BINS)
     count = np.histogram(confidence, bins=BINS, range=(0, 1))[0]
-    error = np.average(np.abs(share - mean), weights=count[count > 0])
+    count = count[count > 0]
+    error, full = np.average(np.abs(share - mean), weights=count), count >= MIN_READINGS
     return Reliability(
         readings=len(right),
         confidence=float(confidence.mean()),
         right=float(right.mean()),
         calibration_error=float(error),
-        curve=tuple(zip(mean.tolist(), share.tolist(), strict=True)),
+        curve=tuple(zip(mean[full].tolist(), share[full].tolist(), strict=True)),
     )
 
 
@@ -96,7 +100,7 @@ def draw_reliability(groups: Mapping[str, Reliability], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(6, 5.5), layout="constrained")
     axes.plot([0, 1], [0, 1], "--", color="grey", label="honest")
     for name, group in groups.items():
-        axes.plot(*zip(*group.curve, strict=True), "o-", label=name)
+        axes.plot(*np.reshape(group.curve, (-1, 2)).T, "o-", label=name)
     axes.set(
         xlabel="confidence", ylabel=f"share right within {TOLERANCE}", xlim=(0, 1), ylim=(0, 1)
     )

@@ -106,12 +106,13 @@ def _take(sitting: Sitting) -> Photos:
     turn[1] = rng.uniform(*sitting.yaw) * rng.choice([-1, 1])
     actions = _sample_face(emotion, person.style, head, rng)
     face = make_face(person, actions, turn, head, rng)
-    pictures, neutrals = (_film(person, face, head, rng),), ()
+    picture = _film(person, face, head, rng)
+    neutrals: tuple[Picture, ...] = ()
     if sitting.at_rest:
         turn = rng.uniform(-1, 1, 3) * REST_TURN
         rest = make_face(person, _perform(person.style.rest, head), turn, head, rng)
         neutrals = (_film(person, rest, head, rng),)
-    return Photos(pictures, neutrals, face, np.array([emotion]))
+    return Photos((picture,), neutrals, face, np.array([emotion]))
 
 
 def _sample_face(
