@@ -66,7 +66,7 @@ def animate(arguments: argparse.Namespace) -> None:
     check_output(arguments.output, CLIP_WRITERS)
     for path in arguments.export:
         check_output(path, EXPORT_ENDINGS)
-    pipeline = TransitionPipeline.from_checkpoint(arguments.checkpoint)
+    pipeline = TransitionPipeline.from_checkpoint(arguments.checkpoint, arguments.encoder)
     transition = pipeline(
         arguments.photo,
         arguments.instruction,
@@ -77,6 +77,7 @@ def animate(arguments: argparse.Namespace) -> None:
         hold=arguments.hold,
         intensity=arguments.intensity,
         seed=arguments.seed,
+        neutral=arguments.neutral,
     )
     for path in (arguments.output, *arguments.export):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,6 +176,7 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
         help="also write: .glb (3D, animated), .csv (ARKit curves), .obj (last frame), "
         ".png (contact sheet); may be repeated",
     )
+    add_encoder(parser)
     parser.add_argument("--renderer", choices=("portrait", "mesh"), default="portrait")
     parser.add_argument("--frames", type=positive, default=60)
     parser.add_argument("--fps", type=positive, default=30)

@@ -138,23 +138,29 @@ class TransitionPipeline:
 
     Args:
         generator: A trained model.
-        encoder: What reads photos; by default the landmark fit.
+        encoder: What reads photos; by default the learned one.
     """
 
     def __init__(self, generator: ExpressionGenerator, encoder: FaceEncoder | None = None) -> None:
         self.generator = generator
         self.known = tuple(Emotion(name) for name in generator.provenance.emotions)
         self.head = load_head(generator.provenance.head)
-        self.encoder = encoder or load_face_encoder("landmarks", generator.provenance.head)
+        self.encoder = encoder or load_face_encoder(head=generator.provenance.head)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path) -> TransitionPipeline:
+    def from_checkpoint(cls, path: str | Path, encoder: str = "learned") -> TransitionPipeline:
         """Load a trained model.
+
+        Args:
+            path: Of its checkpoint.
+            encoder: Name of what reads photos.
 
         Raises:
             CheckpointError: If the file is missing, broken or of another kind.
+            AssetError: If there is no such encoder, or a file of it is missing.
         """
-        return cls(ExpressionGenerator.from_checkpoint(path))
+        generator = ExpressionGenerator.from_checkpoint(path)
+        return cls(generator, load_face_encoder(encoder, generator.provenance.head))
 
     @cached_property
     def text_encoder(self) -> TextEncoder:
@@ -175,6 +181,7 @@ class TransitionPipeline:
         hold: int = 0,
         intensity: float = 1.0,
         seed: int = 0,
+        neutral: Photo | None = None,
     ) -> Transition:
         """Read a photo, generate the expressions, and move between them (eq. 16).
 
@@ -188,14 +195,16 @@ class TransitionPipeline:
             hold: Frames for which each generated expression stays.
             intensity: Factor on the generated expressions and the jaw's opening.
             seed: Of the generated expressions.
+            neutral: A photo of the same person at rest, by which the photo is read better.
 
         Raises:
             InstructionError: If no expression, or an unknown one, is named.
-            OptionError: If there are too few frames to show every expression.
-            PhotoError: If the photo cannot be read or shows no usable face.
+            OptionError: If there are too few frames to show every expression, or the encoder has
+                no use for a neutral photo.
+            PhotoError: If a photo cannot be read or shows no usable face.
         """
         emotions = self._listen(instruction)
-        face = perceive(photo, self.encoder)
+        face = perceive(photo, self.encoder, neutral)
         generated = self.generate([instruction], seed=seed)[0, 0]
         generated = self._intensify(generated, intensity)
         labels = tuple(map(str, emotions))

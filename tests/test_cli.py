@@ -87,6 +87,35 @@ def test_same_seed_same_clip(photo, checkpoint, tmp_path, renderer):
     assert contents[0] == contents[1] != contents[2]
 
 
+def test_the_neutral_photo_and_the_encoder_change_the_source(pipeline, checkpoint, astronaut):
+    at_rest = np.ascontiguousarray(astronaut[:, ::-1])
+    landmarks = TransitionPipeline.from_checkpoint(checkpoint, "landmarks")
+    sources = [
+        transition.anchors.expression[0]
+        for transition in (
+            pipeline(astronaut, INSTRUCTION),
+            pipeline(astronaut, INSTRUCTION, neutral=at_rest),
+            landmarks(astronaut, INSTRUCTION),
+        )
+    ]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert (sources[one] - sources[other]).abs().max() > 0.01
+
+
+def test_a_neutral_photo_needs_an_encoder_that_uses_it(photo, checkpoint, tmp_path, capsys):
+    options = ("--encoder", "landmarks", "--neutral", photo)
+    assert animate(photo, checkpoint, tmp_path / "a.mp4", *options) == 2
+    assert_one_sentence(capsys, "--encoder learned")
+
+
+def test_a_bad_neutral_photo_is_told(photo, checkpoint, tmp_path, capsys):
+    green = tmp_path / "green.png"
+    Image.new("RGB", (400, 300), "green").save(green)
+    options = ("--encoder", "landmarks", "--neutral", green)
+    assert animate(photo, checkpoint, tmp_path / "a.mp4", *options) == 2
+    assert_one_sentence(capsys, str(green))
+
+
 def broken_files(folder, astronaut):
     whole = folder / "whole.jpg"
     Image.fromarray(astronaut).save(whole)

@@ -41,7 +41,7 @@ from i2fet.perception.landmarks import LandmarkDetector
 from i2fet.perception.mirror import Mirror
 
 NETWORK_FILE = Path(__file__).with_name("face_network.safetensors")
-REMEDY = "`make train-encoder` trains it"
+REMEDY = "`make train-encoder` trains it, and the encoder 'landmarks' needs none"
 
 TOLERANCE = 0.1
 """An action within this of the truth counts as right."""

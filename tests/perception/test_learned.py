@@ -13,8 +13,13 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import AssetError, NoFaceError
 from i2fet.heads import ArkitHead
 from i2fet.nn.face_network import FaceNetwork
-from i2fet.perception import EncodedFaces, LearnedFaceEncoder
-from i2fet.perception.learned import confidence, load_face_network, save_face_network
+from i2fet.perception import EncodedFaces, LearnedFaceEncoder, load_face_encoder
+from i2fet.perception.learned import (
+    NETWORK_FILE,
+    confidence,
+    load_face_network,
+    save_face_network,
+)
 
 CONFIG = {"widths": [8, 8, 12, 16], "features": 32, "hidden": 48}
 
@@ -181,3 +186,29 @@ def test_fingerprint_depends_on_the_network_and_the_refinement(
     torch.manual_seed(9)
     other = LearnedFaceEncoder(head, FaceNetwork(**CONFIG).eval(), refine=False)
     assert other.fingerprint != plain.fingerprint
+
+
+@pytest.fixture(scope="module")
+def shipped(head: ArkitHead) -> LearnedFaceEncoder:
+    return LearnedFaceEncoder(head)
+
+
+def test_the_shipped_network_is_small_and_the_default(shipped: LearnedFaceEncoder) -> None:
+    assert NETWORK_FILE.stat().st_size <= 8 * 2**20
+    assert load_face_encoder().fingerprint == shipped.fingerprint
+
+
+def test_the_shipped_network_sees_a_smile(
+    shipped: LearnedFaceEncoder, astronaut: np.ndarray
+) -> None:
+    names = shipped.fitter.head.expression_names
+    faces = shipped.encode([astronaut])
+    expression = dict(zip(names, faces.coefficients.expression[0].tolist(), strict=True))
+    smiles = [expression[f"mouthSmile{side}"] for side in ("Left", "Right")]
+    others = [
+        expression[f"{name}{side}"]
+        for name in ("mouthFrown", "browDown")
+        for side in ("Left", "Right")
+    ]
+    assert min(smiles) > max(others) + 0.2
+    assert faces.residual_percent[0] < 2.5
