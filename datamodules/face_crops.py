@@ -1,18 +1,13 @@
-"""Endless aligned crops of synthetic people, with the truth, to train the face encoder on."""
+"""Aligned crops of synthetic people as the face encoder will see them, with the truth."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from numpy.random import Generator
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset, get_worker_info
 
 from datamodules.motion import IN_THE_WILD
 from datamodules.people import Person, photograph, sample_person
@@ -26,11 +21,9 @@ from datamodules.scenes import film, sample_scene
 from i2fet.camera import project
 from i2fet.coefficients import EXPRESSION_SIZE, FaceCoefficients
 from i2fet.emotions import Emotion
-from i2fet.heads import ArkitHead, load_head
+from i2fet.heads import ArkitHead
 from i2fet.perception.crop import CROP_SIZE, Aligner, in_crop
 from i2fet.perception.fitting import SIDED
-
-Batch = dict[str, Tensor]
 
 TURN = (0.14, 0.20, 0.06)
 """Standard deviations of pitch, yaw and roll of most faces, radians."""
@@ -53,7 +46,6 @@ LANDMARK_NOISE = 1.2
 """Standard deviation of a landmark that aligns a crop, pixels of a picture of `PICTURE` pixels."""
 
 ZOOM = 8.0
-TYPICAL = 4000
 
 
 def sample_actions(names: tuple[str, ...], rng: Generator) -> Array:
@@ -138,126 +130,13 @@ class Studio:
             crops[rows] = film(pictures, scene, rng)[:, :, margin : margin + width]
         return crops
 
-    def batch(self, people: int, count: int, rng: Generator) -> Batch:
-        """Crops and truth of `count` faces of each of some people."""
-        faces, crops = [], []
-        for _ in range(people):
+    def people(
+        self, count: int, faces: int, rng: Generator
+    ) -> tuple[FaceCoefficients, NDArray[np.uint8]]:
+        """Truth and (count * faces, 160, 128, 3) crops of some people, each at rest first."""
+        truth, crops = [], []
+        for _ in range(count):
             person = sample_person(rng)
-            faces.append(self.faces(person, count, rng))
-            crops.append(self.crops(person, faces[-1], rng))
-        at_rest = torch.arange(people).repeat_interleave(count) * count
-        pictures = torch.from_numpy(np.concatenate(crops)).movedim(-1, 1).contiguous()
-        return {"crops": pictures, "neutral": at_rest, **vars(FaceCoefficients.cat(faces))}
-
-
-class FaceCropDataset(IterableDataset[Batch]):
-    """Batches that no epoch repeats; workers share an epoch's batches.
-
-    Args:
-        seed: Of all people.
-        batches: In an epoch.
-        people: In a batch.
-        faces: Of each person, the first one at rest.
-        first_epoch: Where to go on.
-    """
-
-    def __init__(
-        self, seed: int, batches: int, people: int, faces: int, first_epoch: int = 0
-    ) -> None:
-        self.seed, self.batches, self.people, self.faces = seed, batches, people, faces
-        self.epoch = first_epoch
-
-    def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        studio = Studio(_arkit_head())
-        for number in range(first, self.batches, step):
-            # From one on: NumPy takes a seed's trailing zeros for padding.
-            rng = np.random.default_rng([self.seed, self.epoch + 1, number + 1])
-            yield studio.batch(self.people, self.faces, rng)
-        self.epoch += 1
-
-
-class FaceCropDataModule(LightningDataModule):
-    """Synthetic people for `FaceEncoderTask`; every epoch brings new ones.
-
-    Args:
-        people: In a training batch.
-        faces: Of each person, the first one at rest.
-        batches: In an epoch.
-        val_people: In the validation set, who are in no training batch.
-        workers: Processes that photograph.
-        seed: Of all people.
-    """
-
-    synthetic = True
-
-    def __init__(
-        self,
-        people: int = 8,
-        faces: int = 8,
-        batches: int = 500,
-        val_people: int = 128,
-        workers: int = 1,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-
-    def setup(self, stage: str) -> None:
-        """Photograph the people of the validation set."""
-        if not hasattr(self, "validation"):
-            studio, hparams = Studio(_arkit_head()), self.hparams
-            # A seed of another length than the training's, so that no person is the same.
-            rng = np.random.default_rng([hparams["seed"], 1])
-            self.validation = studio.batch(hparams["val_people"], hparams["faces"], rng)
-
-    def typical_faces(self) -> FaceCoefficients:
-        """(4000,) coefficients in crops, to learn their spread from."""
-        rng, studio = np.random.default_rng([self.hparams["seed"], 2]), Studio(_arkit_head())
-        count = self.hparams["faces"]
-        people = (sample_person(rng) for _ in range(TYPICAL // count))
-        return FaceCoefficients.cat([studio.faces(person, count, rng) for person in people])
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches as of `Studio.batch`."""
-        hparams = self.hparams
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        dataset = FaceCropDataset(
-            hparams["seed"], hparams["batches"], hparams["people"], hparams["faces"], epoch
-        )
-        return DataLoader(dataset, batch_size=None, **_parallel(hparams["workers"]))
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """The same people every time, one person's faces after the other's."""
-        names, tensors = zip(*self.validation.items(), strict=True)
-        rows = self.hparams["people"] * self.hparams["faces"]
-
-        def collate(faces: Any) -> Batch:
-            batch = dict(
-                zip(
-                    names, (torch.stack(column) for column in zip(*faces, strict=True)), strict=True
-                )
-            )
-            return {**batch, "neutral": batch["neutral"] - batch["neutral"][0]}
-
-        return DataLoader(TensorDataset(*tensors), batch_size=rows, collate_fn=collate)
-
-
-def _parallel(workers: int) -> dict[str, Any]:
-    """Of a data loader; processes are started afresh since Warp cannot be forked."""
-    if workers == 0:
-        return {"num_workers": 0}
-    return {
-        "num_workers": workers,
-        "persistent_workers": True,
-        "multiprocessing_context": "spawn",
-        "prefetch_factor": 8,
-    }
-
-
-def _arkit_head() -> ArkitHead:
-    head = load_head("arkit")
-    if not isinstance(head, ArkitHead):
-        raise TypeError(f"the head 'arkit' is a {type(head).__name__}")
-    return head
+            truth.append(self.faces(person, faces, rng))
+            crops.append(self.crops(person, truth[-1], rng))
+        return FaceCoefficients.cat(truth), np.concatenate(crops)

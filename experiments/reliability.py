@@ -18,8 +18,8 @@ from sklearn.calibration import calibration_curve
 from experiments.synthetic_faces import Photos, cover_mouths, take_photos
 from i2fet.files import replacing
 from i2fet.heads import ArkitHead
+from i2fet.nn.face_network import TOLERANCE
 from i2fet.perception import FaceEncoder
-from i2fet.perception.learned import TOLERANCE
 from i2fet.perception.readout import PARTS, action_names, actions
 
 BINS = 10

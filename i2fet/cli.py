@@ -39,18 +39,17 @@ def lightning(args: Sequence[str] | None) -> None:
     Args:
         args: None for those of the command line.
     """
+    from lightning.pytorch import LightningDataModule, LightningModule
     from lightning.pytorch.cli import LightningCLI
-
-    from datamodules.expression import ExpressionDataModule
-    from i2fet.tasks import BaseTask
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hardware lists and adverts
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
     LightningCLI(
-        BaseTask,
-        ExpressionDataModule,
+        LightningModule,
+        LightningDataModule,
         subclass_mode_model=True,
+        subclass_mode_data=True,
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},

@@ -16,10 +16,11 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.heads import ArkitHead
 from i2fet.nn.face_network import FaceNetwork
 from i2fet.perception import learned
+from i2fet.perception.descriptor import descriptor_size
 from i2fet.perception.learned import save_face_network
 from i2fet.rendering.video import write_video
 
-CONFIG = {"widths": [8, 8, 12, 16], "features": 32, "hidden": 48}
+CONFIG = {"inputs": descriptor_size(), "widths": [80, 48], "features": 32, "hidden": 48}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,8 @@ def network(
     typical.expression[:] = 0.3 * torch.rand(64, 50)
     typical.pose[:] = 0.05 * torch.randn(64, 6)
     typical.camera[:] = torch.tensor([10.0, 0.0, -0.13]) * (1 + 0.02 * torch.randn(64, 1))
-    network.adopt(typical)
+    numbers = torch.randint(256, (64, descriptor_size()))
+    network.adopt(numbers, typical)
     save_face_network(network, CONFIG, path, head)
     monkeypatch.setattr(learned, "NETWORK_FILE", path)
 

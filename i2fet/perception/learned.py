@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from i2fet.files import replacing
 from i2fet.heads.arkit import ArkitHead
 from i2fet.nn.face_network import FaceNetwork, Reading
 from i2fet.perception.crop import Aligner, Alignment, cut, in_picture
+from i2fet.perception.descriptor import describe, mirrored_places
 from i2fet.perception.encoder import (
     FITTED,
     MIN_FACE_WIDTH,
@@ -43,8 +43,10 @@ from i2fet.perception.mirror import Mirror
 NETWORK_FILE = Path(__file__).with_name("face_network.safetensors")
 REMEDY = "`make train-encoder` trains it, and the encoder 'landmarks' needs none"
 
-TOLERANCE = 0.1
-"""An action within this of the truth counts as right."""
+LARGE = 1_000_000
+"""Matrices of more entries are kept as bytes, with the size of a step for each row."""
+
+STEPS = ".steps"
 
 HOLD = 10.0
 """How much the network's word on an expression counts against landmarks, which err together."""
@@ -61,7 +63,7 @@ REFINEMENT = FitSettings(noise=0.002, steps=3)
 def save_face_network(
     network: FaceNetwork, config: Mapping[str, Any], path: Path, head: ArkitHead, **metadata: str
 ) -> None:
-    """Write a network as safetensors; its weight matrices in half precision.
+    """Write a network as safetensors; its matrices in half precision, the largest in bytes.
 
     Args:
         network: The network.
@@ -70,10 +72,14 @@ def save_face_network(
         head: Whose coefficients it reads.
         **metadata: What else is to be recorded, such as the training's seed.
     """
-    state = {
-        key: (value.half() if value.ndim > 1 else value).contiguous()
-        for key, value in network.state_dict().items()
-    }
+    state: dict[str, Tensor] = {}
+    for key, value in network.state_dict().items():
+        if value.ndim > 1 and value.numel() > LARGE:
+            steps = value.abs().amax(dim=1, keepdim=True) / 127
+            state[key] = (value / steps).round().to(torch.int8)
+            state[key + STEPS] = steps
+        else:
+            state[key] = (value.half() if value.ndim > 1 else value).contiguous()
     known = {"config": json.dumps(config), "embedding": embedding_hash(head), "head": head.name}
     with replacing(path) as unfinished:
         save_file(state, unfinished, {**metadata, **known})
@@ -91,6 +97,9 @@ def load_face_network(path: Path, head: ArkitHead) -> FaceNetwork:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        for key in [key for key in state if key.endswith(STEPS)]:
+            steps = state.pop(key)
+            state[key.removesuffix(STEPS)] = state[key.removesuffix(STEPS)] * steps
         network = FaceNetwork(**json.loads(metadata["config"]))
         network.load_state_dict(state)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -98,7 +107,7 @@ def load_face_network(path: Path, head: ArkitHead) -> FaceNetwork:
         raise AssetError(f"the face network {path} is broken ({reason}); {REMEDY}") from error
     if metadata.get("embedding") != embedding_hash(head):
         raise AssetError(f"the face network {path} is for other landmarks of the head; {REMEDY}")
-    return network.eval().to(memory_format=torch.channels_last)
+    return network.eval()
 
 
 class LearnedFaceEncoder:
@@ -127,6 +136,7 @@ class LearnedFaceEncoder:
         self.fitter = LandmarkFitter(head, REFINEMENT, load_bias(head))
         self.detector = LandmarkDetector()
         self.aligner, self.mirror = Aligner(head), Mirror(head)
+        self.mirrored_places = torch.from_numpy(mirrored_places())
 
     @property
     def fingerprint(self) -> str:
@@ -153,16 +163,17 @@ class LearnedFaceEncoder:
             )
         return self._features(cut_all([neutral], self.aligner.align(faces.landmarks)))
 
-    def _features(self, crops: Tensor) -> Tensor:
-        """(2, N, F) of (N, 3, H, W) crops and of their mirror images."""
-        both = torch.cat([crops, crops.flip(-1)])
+    def _features(self, crops: Sequence[Picture]) -> Tensor:
+        """(2, N, F) of N crops and of their mirror images."""
+        descriptors = torch.from_numpy(np.stack([describe(crop) for crop in crops]))
+        both = torch.cat([descriptors, descriptors[:, self.mirrored_places]])
         return self.network.features(both).unflatten(0, (2, len(crops)))
 
-    def read_crops(self, crops: Tensor, at_rest: Tensor | None = None) -> Reading:
+    def read_crops(self, crops: Sequence[Picture], at_rest: Tensor | None = None) -> Reading:
         """The mean of what the network reads from crops and from their mirror images.
 
         Args:
-            crops: (N, 3, H, W) RGB in [0, 1].
+            crops: N, each (160, 128, 3) RGB.
             at_rest: (2, 1, F) features of the same person at rest.
         """
         features = self._features(crops)
@@ -194,7 +205,7 @@ class LearnedFaceEncoder:
         else:
             fitted = self.fitter.fitted(self.fitter.as_estimate(faces))
         encoded.put(rows, faces, residual_percent(targets, fitted))
-        encoded.confidence[rows] = confidence(reading.sigma)
+        encoded.confidence[rows] = self.network.confidence(reading.sigma)
 
     def _belief(self, faces: FaceCoefficients, sigma: Tensor) -> Belief:
         """What the network knows of expression and pose; shape as the fit's settings say."""
@@ -207,12 +218,6 @@ class LearnedFaceEncoder:
         return Belief(faces, torch.cat(parts, dim=1))
 
 
-def cut_all(images: Sequence[Picture], alignment: Alignment) -> Tensor:
-    """(N, 3, H, W) crops of N pictures, RGB in [0, 1]."""
-    crops = np.stack([cut(image, alignment, row) for row, image in enumerate(images)])
-    return torch.from_numpy(crops).movedim(-1, 1).float() / 255
-
-
-def confidence(sigma: Tensor) -> Tensor:
-    """Probability that normal errors of this standard deviation are within `TOLERANCE`."""
-    return torch.erf(TOLERANCE / (math.sqrt(2) * sigma))
+def cut_all(images: Sequence[Picture], alignment: Alignment) -> list[Picture]:
+    """(160, 128, 3) RGB crops of N pictures."""
+    return [cut(image, alignment, row) for row, image in enumerate(images)]

@@ -2,6 +2,7 @@
 
 from i2fet.tasks.base import BaseTask, DataSource
 from i2fet.tasks.classifier import ExpressionClassifierTask
+from i2fet.tasks.face_encoder import FaceEncoderTask
 from i2fet.tasks.i2fet import I2FETTask
 
-__all__ = ["BaseTask", "DataSource", "ExpressionClassifierTask", "I2FETTask"]
+__all__ = ["BaseTask", "DataSource", "ExpressionClassifierTask", "FaceEncoderTask", "I2FETTask"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -15,16 +16,19 @@ from i2fet.coefficients import EXPRESSION_SIZE, SHAPE_SIZE, FaceCoefficients
 from i2fet.heads import ArkitHead, load_head
 from i2fet.heads.skinning import rotation_matrices
 from i2fet.nn.face_network import ACTIONS, FaceNetwork, Reading
-from i2fet.perception.crop import CROP_SIZE
+from i2fet.perception.descriptor import descriptor_size
 from i2fet.perception.fitting import EYE_CORNERS, LandmarkBasis
 
 Batch = dict[str, Tensor]
 
+READINGS = ("", "_neutral")
+"""Suffixes of what is logged of a reading without and with the person's face at rest."""
+
 
 class FaceEncoderTask(LightningModule):
-    """Coefficients of aligned crops, with and without the person's face at rest beside it.
+    """Coefficients of described crops, with and without the person's face at rest beside it.
 
-    Batches are those of `datamodules.face_crops`. The loss sums, over both readings: the squared
+    Batches are those of `datamodules.album`. The loss sums, over both readings: the squared
     error of actions and jaw in units of their spread; the same of shape, head rotation and camera;
     the mean distance of the projected landmarks in % of that between the eyes; and the negative
     log likelihood of the actions' errors under the sigma that the network expects, by which only
@@ -32,8 +36,7 @@ class FaceEncoderTask(LightningModule):
     actions, and `val/landmarks`.
 
     Args:
-        widths: See `FaceNetwork`, as the next four.
-        blocks: Residual blocks.
+        widths: See `FaceNetwork`, as the next three.
         features: Kept of a crop.
         hidden: Width of the head.
         dropout: Before the head.
@@ -48,11 +51,10 @@ class FaceEncoderTask(LightningModule):
 
     def __init__(
         self,
-        widths: Sequence[int] = (32, 64, 128, 192),
-        blocks: Sequence[int] = (1, 1, 1, 1),
+        widths: Sequence[int] = (512, 384),
         features: int = 256,
         hidden: int = 512,
-        dropout: float = 0.0,
+        dropout: float = 0.1,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.02,
         warmup: float = 0.1,
@@ -63,59 +65,63 @@ class FaceEncoderTask(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.network = FaceNetwork(CROP_SIZE, widths, blocks, features, hidden, dropout)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = FaceNetwork(descriptor_size(), widths, features, hidden, dropout)
         head = load_head("arkit")
         if not isinstance(head, ArkitHead):
             raise TypeError(f"the head 'arkit' is a {type(head).__name__}")
         self.head, self.basis = head, LandmarkBasis(head)
-        self.correlations = nn.ModuleDict(
-            {name: PearsonCorrCoef(num_outputs=ACTIONS) for name in ("r", "r_neutral")}
-        )
-        self.distances = nn.ModuleDict(
-            {name: MeanMetric() for name in ("landmarks", "landmarks_neutral")}
-        )
+        self.correlations = nn.ModuleList(PearsonCorrCoef(ACTIONS) for _ in READINGS)
+        self.distances = nn.ModuleList(MeanMetric() for _ in READINGS)
 
     def on_fit_start(self) -> None:
         """Learn the units of the outputs, unless a checkpoint has told them."""
         if not self.network.mean.any():
             data = self.trainer.datamodule  # type: ignore[attr-defined]
-            self.network.adopt(data.typical_faces().to(self.device))
+            descriptors, faces = data.typical()
+            self.network.adopt(descriptors.to(self.device), faces.to(self.device))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        truth = FaceCoefficients(*(batch[name] for name in vars(FaceCoefficients.zeros(1))))
-        features = self.network.features(batch["crops"] / 255)
-        alone = self.network.read(features)
-        beside = self.network.read(features, features[batch["neutral"]])
-        losses = [self.losses(reading, truth) for reading in (alone, beside)]
+        truth = _truth(batch)
+        losses = [self.losses(reading, truth) for reading in self._readings(batch)]
         for name in losses[0]:
-            self.log(f"train/{name}", (losses[0][name] + losses[1][name]) / 2, prog_bar=True)
+            self.log(f"train/{name}", (losses[0][name] + losses[1][name]) / 2)
         return torch.stack([value for loss in losses for value in loss.values()]).sum()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The metrics."""
-        truth = FaceCoefficients(*(batch[name] for name in vars(FaceCoefficients.zeros(1))))
-        features = self.network.features(batch["crops"] / 255)
-        for suffix, neutral in (("", None), ("_neutral", features[batch["neutral"]])):
-            reading = self.network.read(features, neutral)
-            r, distance = self.correlations[f"r{suffix}"], self.distances[f"landmarks{suffix}"]
+        truth = _truth(batch)
+        readings = self._readings(batch)
+        for reading, r, distance in zip(readings, self.correlations, self.distances, strict=True):
+            assert isinstance(r, PearsonCorrCoef)
+            assert isinstance(distance, MeanMetric)
             r.update(self.actions(reading.coefficients), self.actions(truth))
             distance.update(self.landmark_distance(reading.coefficients, truth))
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics."""
-        for metrics in (self.correlations, self.distances):
-            for name, metric in metrics.items():
-                value = metric.compute()
-                self.log(f"val/{name}", value.median(), prog_bar=True)
-                metric.reset()
+        for suffix, r, distance in zip(READINGS, self.correlations, self.distances, strict=True):
+            assert isinstance(r, PearsonCorrCoef)
+            assert isinstance(distance, MeanMetric)
+            self.log(f"val/r{suffix}", r.compute().median(), prog_bar=True)
+            self.log(f"val/landmarks{suffix}", distance.compute())
+            r.reset()
+            distance.reset()
+
+    def _readings(self, batch: Batch) -> tuple[Reading, Reading]:
+        """Of the faces alone, and with the same people at rest beside them."""
+        features = self.network.features(batch["descriptors"])
+        at_rest = features[batch["neutral"]]
+        return self.network.read(features), self.network.read(features, at_rest)
 
     def configure_optimizers(self) -> Any:
         """AdamW under a one-cycle schedule over the whole training."""
         hparams = self.hparams
         optimizer = torch.optim.AdamW(
-            self.parameters(), hparams["learning_rate"], weight_decay=hparams["weight_decay"]
+            self.parameters(),
+            hparams["learning_rate"],
+            weight_decay=hparams["weight_decay"],
+            fused=True,
         )
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
@@ -166,6 +172,10 @@ class FaceEncoderTask(LightningModule):
         posed = points[..., :3] + points[..., 3:] @ hinge
         placed = (posed - root) @ turn.mT + root
         return faces.camera[:, None, :1] * (placed[..., :2] + faces.camera[:, None, 1:])
+
+
+def _truth(batch: Batch) -> FaceCoefficients:
+    return FaceCoefficients(**{field.name: batch[field.name] for field in fields(FaceCoefficients)})
 
 
 def _parts(faces: FaceCoefficients) -> tuple[Tensor, ...]:

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from datamodules import album
+from datamodules.album import FACES, AlbumDataModule, AlbumDataset, Page, read_page
+from experiments import ship_encoder
+from i2fet.camera import project
+from i2fet.coefficients import FaceCoefficients
+from i2fet.heads import ArkitHead
+from i2fet.perception.crop import CROP_SIZE, STEADY, Aligner
+from i2fet.perception.descriptor import descriptor_size, mirrored_places
+from i2fet.perception.learned import load_face_network
+from i2fet.perception.mirror import Mirror
+from i2fet.tasks import FaceEncoderTask
+
+PEOPLE = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_pages() -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(album, "PAGE_PEOPLE", PEOPLE)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("album")
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> dict[str, torch.Tensor]:
+    return read_page(Page(folder, 0, 1))
+
+
+def faces_of(tensors: dict[str, torch.Tensor]) -> FaceCoefficients:
+    return FaceCoefficients(*(tensors[name] for name in album.COEFFICIENTS))
+
+
+def test_a_page_holds_people_who_begin_at_rest(page: dict[str, torch.Tensor]) -> None:
+    assert page["descriptors"].shape == (PEOPLE * FACES, descriptor_size())
+    assert page["descriptors"].dtype == torch.uint8
+    people = page["shape"].unflatten(0, (PEOPLE, FACES))
+    assert (people == people[:, :1]).all()
+    amount = page["expression"].abs().sum(1).unflatten(0, (PEOPLE, FACES))
+    assert (amount[:, 0] < amount[:, 1:].mean(1)).all()
+
+
+def test_crops_show_eyes_and_nose_in_their_place(
+    page: dict[str, torch.Tensor], head: ArkitHead
+) -> None:
+    faces = faces_of(page)
+    points = head.landmarks(project(head.vertices(faces), faces.camera, *CROP_SIZE))
+    away = (points[:, list(STEADY), :2] - Aligner(head).targets).norm(dim=-1)
+    frontal = faces.pose[:, 1].abs() < 0.2
+    assert away[frontal].mean() < 4
+
+
+def test_the_same_page_again(page: dict[str, torch.Tensor], folder: Path, tmp_path: Path) -> None:
+    for again in (read_page(Page(folder, 0, 1)), read_page(Page(tmp_path, 0, 1))):
+        assert all((again[name] == values).all() for name, values in page.items())
+    other = read_page(Page(tmp_path, 0, 2))
+    assert not (other["shape"] == page["shape"]).all()
+
+
+def test_batches_hold_each_person_at_rest_and_others(page: dict[str, torch.Tensor]) -> None:
+    dataset = AlbumDataset([page], faces=3)
+    batch = dataset[[2, 0]]
+    assert len(dataset) == PEOPLE
+    assert batch["neutral"].tolist() == [0, 0, 0, 3, 3, 3]
+    for name in album.COEFFICIENTS:
+        assert (batch[name][0] == page[name][2 * FACES]).all()
+        assert (batch[name][3] == page[name][0]).all()
+    assert (batch["shape"][:3] == page["shape"][2 * FACES]).all()
+
+
+def test_half_of_the_people_are_mirrored(page: dict[str, torch.Tensor], head: ArkitHead) -> None:
+    mirror, places = Mirror(head), torch.from_numpy(mirrored_places())
+    dataset = AlbumDataset([page], faces=2, mirror=mirror)
+    torch.manual_seed(0)
+    batches = [dataset[[1]] for _ in range(20)]
+    plain = page["descriptors"][FACES]
+    same = [bool((batch["descriptors"][0] == plain).all()) for batch in batches]
+    assert 3 < sum(same) < 17
+    for batch, is_same in zip(batches, same, strict=True):
+        expected = faces_of(page)[FACES : FACES + 1]
+        if not is_same:
+            assert (batch["descriptors"][0] == plain[places]).all()
+            expected = mirror(expected)
+        torch.testing.assert_close(batch["pose"][:1], expected.pose)
+        torch.testing.assert_close(batch["expression"][:1], expected.expression)
+
+
+def test_training_learns_and_ships(
+    folder: Path, tmp_path: Path, head: ArkitHead, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    data = AlbumDataModule(
+        people=PEOPLE, val_people=PEOPLE, batch_people=PEOPLE, folder=str(folder), workers=1
+    )
+    task = FaceEncoderTask(widths=(64, 32), features=16, hidden=32, dropout=0.0)
+    trainer = Trainer(
+        max_epochs=30,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        enable_checkpointing=False,
+    )
+    first = _loss(task, data)
+    trainer.fit(task, datamodule=data)
+    assert -1 <= trainer.callback_metrics["val/r"] <= 1
+    assert _loss(task, data) < 0.6 * first
+    checkpoint, shipped = tmp_path / "last.ckpt", tmp_path / "network.safetensors"
+    trainer.save_checkpoint(checkpoint)
+    ship_encoder.main([str(checkpoint), "--output", str(shipped)])
+    assert "3 synthetic people" in capsys.readouterr().out
+    network = load_face_network(shipped, head)
+    expected = task.network.eval()(data.val.tensors["descriptors"]).coefficients.expression
+    seen = network(data.val.tensors["descriptors"]).coefficients.expression
+    torch.testing.assert_close(seen, expected, atol=0.02, rtol=0)
+    assert network.calibration[1] != 1
+
+
+@torch.no_grad()
+def _loss(task: FaceEncoderTask, data: AlbumDataModule) -> float:
+    """Of the training people, in their own units."""
+    data.setup("fit")
+    descriptors, faces = data.typical()
+    task.network.adopt(descriptors, faces)
+    task.eval()
+    value = sum(task.losses(task.network(descriptors), faces).values())
+    task.train()
+    return float(value)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from skimage.feature import hog
+
+from i2fet.perception.crop import CROP_SIZE
+from i2fet.perception.descriptor import (
+    CELL,
+    DIRECTIONS,
+    UNIT,
+    _direction_strengths,
+    _histograms,
+    describe,
+    descriptor_size,
+    mirrored_places,
+)
+
+
+@pytest.fixture
+def crop(astronaut: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(astronaut[30:190, 160:288])
+
+
+def test_numbers_of_a_crop(crop: np.ndarray) -> None:
+    numbers = describe(crop)
+    assert numbers.shape == (descriptor_size(),)
+    assert numbers.dtype == np.uint8
+    assert numbers.std() > 10
+
+
+def test_a_mirrored_crop_is_described_by_the_mirrored_places(crop: np.ndarray) -> None:
+    places = mirrored_places()
+    np.testing.assert_array_equal(places[places], np.arange(descriptor_size()))
+    mirrored = describe(np.ascontiguousarray(crop[:, ::-1])).astype(int)
+    assert np.abs(mirrored - describe(crop)[places]).max() <= 1
+    assert np.abs(mirrored - describe(crop)).max() > 50
+
+
+@pytest.mark.parametrize("direction", range(DIRECTIONS))
+def test_brightness_that_grows_one_way_counts_there(direction: int) -> None:
+    rows, columns = np.mgrid[: CROP_SIZE[0], : CROP_SIZE[1]].astype(np.float32)
+    angle = 2 * np.pi * direction / DIRECTIONS
+    ramp = (np.cos(angle) * columns + np.sin(angle) * rows) / 100
+    inner = _direction_strengths(ramp)[:, 2:-2, 2:-2]
+    assert (inner.argmax(0) == direction).all()
+    np.testing.assert_allclose(inner.max(0), 0.01, rtol=1e-3)
+
+
+def test_exposure_hardly_matters(crop: np.ndarray) -> None:
+    darker = (crop * 0.6).astype(np.uint8)
+    one, other = describe(crop).astype(float), describe(darker).astype(float)
+    assert np.corrcoef(one, other)[0, 1] > 0.97
+
+
+def test_histograms_agree_with_those_of_scikit_image(crop: np.ndarray) -> None:
+    light = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    ours = _histograms(_direction_strengths(light), CELL, 2.0).sum(0)
+    theirs = hog(light, 9, (CELL, CELL), (1, 1), feature_vector=False).sum((2, 3, 4))
+    assert ours.shape == theirs.shape
+    assert ours.max() < 3 * UNIT
+    strengths = _direction_strengths(light).sum(0).reshape(40, CELL, 32, CELL).sum((1, 3))
+    gradients = np.hypot(*np.gradient(light)).reshape(40, CELL, 32, CELL).sum((1, 3))
+    assert np.corrcoef(strengths.ravel(), gradients.ravel())[0, 1] > 0.95
