@@ -48,7 +48,7 @@ CKPLUS_COUNTS: dict[Emotion, int] = {
 """Labelled sequences in CK+, the most frequent emotion first."""
 
 FEWEST_SEQUENCES = 3
-CORPUS_VERSION = "1"
+CORPUS_VERSION = "2"
 
 _Take = TypeVar("_Take")
 

@@ -127,7 +127,7 @@ class ExpressionDataModule(LightningDataModule):
         dataset: Literal["ckplus", "celebvhq"] = "ckplus",
         view: View = "pairs",
         coefficients: Literal["perceived", "true"] = "perceived",
-        encoder: str = "landmarks",
+        encoder: str = "learned",
         refine: bool = True,
         head: str = "arkit",
         text: str = "minilm",

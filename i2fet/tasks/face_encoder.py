@@ -32,8 +32,8 @@ class FaceEncoderTask(LightningModule):
     error of actions and jaw in units of their spread; the same of shape, head rotation and camera;
     the mean distance of the projected landmarks in % of that between the eyes; and the negative
     log likelihood of the actions' errors under the sigma that the network expects, by which only
-    sigma learns. Logged besides: `val/r` and `val/r_neutral`, the median correlation of the 51
-    actions, and `val/landmarks`.
+    sigma learns. Logged besides: `val/r` and `val/r_neutral`, the median correlation of those
+    of the 51 actions that anybody shows, and `val/landmarks`.
 
     Args:
         widths: See `FaceNetwork`, as the next three.
@@ -103,7 +103,7 @@ class FaceEncoderTask(LightningModule):
         for suffix, r, distance in zip(READINGS, self.correlations, self.distances, strict=True):
             assert isinstance(r, PearsonCorrCoef)
             assert isinstance(distance, MeanMetric)
-            self.log(f"val/r{suffix}", r.compute().median(), prog_bar=True)
+            self.log(f"val/r{suffix}", r.compute().nanmedian(), prog_bar=True)
             self.log(f"val/landmarks{suffix}", distance.compute())
             r.reset()
             distance.reset()

@@ -36,7 +36,9 @@ def test_shapes_and_range_of_sigma(network: FaceNetwork) -> None:
 
 def test_a_descriptor_is_read_alike_alone_and_among_others(network: FaceNetwork) -> None:
     numbers = descriptors(4)
-    for alone, together in zip(tensors(network(numbers[1:2])), tensors(network(numbers)), strict=True):
+    for alone, together in zip(
+        tensors(network(numbers[1:2])), tensors(network(numbers)), strict=True
+    ):
         torch.testing.assert_close(alone[0], together[1], atol=1e-5, rtol=1e-4)
 
 
@@ -52,9 +54,7 @@ def test_the_face_at_rest_changes_the_reading(network: FaceNetwork) -> None:
 def test_untrained_outputs_spread_about_the_typical_faces(network: FaceNetwork) -> None:
     typical = FaceCoefficients.zeros(50).map(lambda t: t + 3 + 0.1 * torch.randn_like(t))
     network.adopt(descriptors(50), typical)
-    for values, seen in zip(
-        vars(typical).values(), tensors(network(descriptors(5))), strict=False
-    ):
+    for values, seen in zip(vars(typical).values(), tensors(network(descriptors(5))), strict=False):
         assert (seen.mean() - values.mean()).abs() < 0.3
 
 

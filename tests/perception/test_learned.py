@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from scipy.stats import norm
 
 from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import AssetError, NoFaceError
 from i2fet.heads import ArkitHead
 from i2fet.nn.face_network import FaceNetwork
 from i2fet.perception import EncodedFaces, LearnedFaceEncoder, load_face_encoder
+from i2fet.perception.crop import CROP_SIZE
 from i2fet.perception.descriptor import descriptor_size
 from i2fet.perception.learned import (
     NETWORK_FILE,
-    confidence,
     load_face_network,
     save_face_network,
 )
@@ -40,7 +39,7 @@ def network(head: ArkitHead) -> FaceNetwork:
     with torch.no_grad():
         network.head[-1].weight.mul_(10)
         for _ in range(30):
-            network(torch.rand(16, 3, 160, 128))
+            network(torch.randint(256, (16, descriptor_size())))
     return network.eval()
 
 
@@ -71,8 +70,10 @@ def test_a_saved_network_reads_nearly_alike(
         other.coefficients.expression, one.coefficients.expression, atol=2e-3, rtol=0
     )
     assert not loaded.training
-    floats = [t for t in load_file(path).values() if t.ndim > 1]
-    assert {t.dtype for t in floats} == {torch.float16}
+    stored = load_file(path)
+    assert stored["trunk.0.weight"].dtype == torch.int8
+    assert stored["head.0.weight"].dtype == torch.float16
+    assert path.stat().st_size < 1.5 * stored["trunk.0.weight"].numel()
 
 
 def test_a_missing_network_is_named(head: ArkitHead, tmp_path: Path) -> None:
@@ -115,9 +116,9 @@ def test_mirrored_crops_give_the_mirrored_face(plain: LearnedFaceEncoder) -> Non
     mirrored = plain.mirror(seen.coefficients)
     for name in ("expression", "pose", "camera"):
         values = getattr(other.coefficients, name)
-        torch.testing.assert_close(values, getattr(mirrored, name), atol=1e-4, rtol=1e-4)
-        assert not torch.allclose(values, getattr(seen.coefficients, name), atol=1e-3)
-    torch.testing.assert_close(other.sigma, plain.mirror.swap(seen.sigma), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(values, getattr(mirrored, name), atol=1e-3, rtol=1e-3)
+        assert not torch.equal(values, getattr(seen.coefficients, name))
+    torch.testing.assert_close(other.sigma, plain.mirror.swap(seen.sigma), atol=1e-3, rtol=1e-3)
 
 
 def test_faces_are_read_within_bounds(
