@@ -48,7 +48,7 @@ FADE_DISTANCE = 0.2
 EDGE_SOFTNESS = 0.0025
 """Standard deviation of the edge between two layers, as a share of the picture."""
 LIP_GAP = 0.002
-"""Metres; between lips less than this far apart no teeth show."""
+"""Metres; between lips less than this far apart no teeth show, and twice as far apart they do."""
 GRAZING = 0.3
 """Least cosine between a surface and the line of sight at which the photo shows it well."""
 
@@ -360,19 +360,19 @@ def draw_eyes(frame: Image, portrait: Portrait, view: View, shift: Floats) -> No
 def draw_mouth(frame: Image, portrait: Portrait, view: View) -> None:
     """Draw the inside of the mouth over a frame, in place.
 
-    Closed lips meet in one dark line, without teeth.
+    As lips close, teeth fade into one dark line in which the lips meet.
     """
     box = portrait.box
-    gap = round(LIP_GAP * portrait.metre) | 1
+    gap = LIP_GAP * portrait.metre
     mask = (view.labels[box] == MOUTH).astype(np.float32)
-    wide = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(gap))
-    line = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((1, 8 * gap + 1), np.uint8))
+    height = 2 * cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5).max()
+    shown = float(np.clip(height / gap - 1, 0, 1))
+    line = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((1, 8 * (round(gap) | 1) + 1), np.uint8))
     depth = np.nan_to_num(view.depth[box], neginf=0)
     points = np.dstack([pixel_centres(portrait.size)[box], depth])
     teeth = sample(portrait.layers[MOUTH], points @ view.motion[:3] + view.motion[3])
-    inside = np.broadcast_to(MOUTH_COLOR, (*mask.shape, 3)).copy()
-    blend(inside, teeth, wide, portrait.softness)
-    blend(frame[box], inside, line, portrait.softness)
+    inside = (1 - shown) * MOUTH_COLOR + shown * teeth
+    blend(frame[box], inside, mask + (1 - shown) * (line - mask), portrait.softness)
 
 
 def pixel_centres(size: int) -> Floats:
