@@ -168,12 +168,13 @@ class AlbumDataModule(LightningDataModule):
             pass
 
     def setup(self, stage: str) -> None:
-        """Read the album."""
-        if not hasattr(self, "train"):
-            pages = {part: list(map(read_page, pages)) for part, pages in self._pages().items()}
-            mirror = Mirror(corpus_head())
-            self.train = AlbumDataset(pages["train"], self.hparams["faces"], mirror)
-            self.val = AlbumDataset(pages["val"], FACES)
+        """Read the album, or only those to validate on."""
+        pages = self._pages()
+        if not hasattr(self, "val"):
+            self.val = AlbumDataset(list(map(read_page, pages["val"])), FACES)
+        if stage == "fit" and not hasattr(self, "train"):
+            train = list(map(read_page, pages["train"]))
+            self.train = AlbumDataset(train, self.hparams["faces"], Mirror(corpus_head()))
 
     def typical(self) -> tuple[Tensor, FaceCoefficients]:
         """Descriptors and coefficients of some crops, to learn their spread from."""

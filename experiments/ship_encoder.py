@@ -51,15 +51,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=NETWORK_FILE)
     options = parser.parse_args(argv)
     checkpoint = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
-    task = FaceEncoderTask.load_from_checkpoint(options.checkpoint, map_location="cpu").eval()
-    data = AlbumDataModule(**checkpoint["datamodule_hyper_parameters"])
+    task = FaceEncoderTask.load_from_checkpoint(
+        options.checkpoint, map_location="cpu", weights_only=True
+    ).eval()
+    data = AlbumDataModule.load_from_checkpoint(options.checkpoint, weights_only=True)
     data.setup("validate")
     task.network.calibration.copy_(calibrate(task, data.val.tensors))
     names = ("widths", "features", "hidden", "dropout")
     config = {name: task.hparams[name] for name in names}
     config["inputs"] = len(task.network.center)
-    people = len(data.train)
-    trained = f"{people} synthetic people, {FACES} pictures each, {checkpoint['epoch']} epochs"
+    people, epochs = data.hparams["people"], checkpoint["epoch"] + 1
+    trained = f"{people} synthetic people, {FACES} pictures each, {epochs} epochs"
     save_face_network(task.network, config, options.output, task.head, trained=trained)
     size = options.output.stat().st_size / 1e6
     offset, slope = task.network.calibration.tolist()
