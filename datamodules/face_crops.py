@@ -11,12 +11,7 @@ from numpy.typing import NDArray
 
 from datamodules.motion import IN_THE_WILD
 from datamodules.people import Person, photograph, sample_person
-from datamodules.prototypes import (
-    ActionMap,
-    Array,
-    Variability,
-    sample_expression,
-)
+from datamodules.prototypes import ActionMap, Array, Variability, sample_expression
 from datamodules.scenes import film, sample_scene
 from i2fet.camera import project
 from i2fet.coefficients import EXPRESSION_SIZE, FaceCoefficients
@@ -41,6 +36,9 @@ MOVES = 0.35
 COARSE = 0.75
 """Share of the places where a pixel is one sample: four times as fast, with jagged edges."""
 
+JAW_SWAY = 0.01
+"""Standard deviation of the open jaw's other rotations, radians."""
+
 PICTURE = 256
 LANDMARK_NOISE = 1.2
 """Standard deviation of a landmark that aligns a crop, pixels of a picture of `PICTURE` pixels."""
@@ -61,31 +59,36 @@ def sample_actions(names: tuple[str, ...], rng: Generator) -> Array:
 
 def sample_faces(person: Person, count: int, head: ArkitHead, rng: Generator) -> FaceCoefficients:
     """Faces of one person as a picture of `PICTURE` pixels shows them, the first one at rest."""
-    mapping = ActionMap(head.expression_names)
-    actions = np.zeros((count, EXPRESSION_SIZE + 1))
-    for row in range(count):
-        units = person.style.rest
-        if row and rng.random() > EMOTIONAL:
-            actions[row] = sample_actions(head.expression_names, rng)
-        elif row:
-            emotion = list(Emotion)[rng.integers(len(Emotion))]
-            variability = IN_THE_WILD if rng.random() < 0.5 else Variability()
-            units = sample_expression(emotion, person.style, rng, variability)
-        expression, opening = mapping(units[None])
-        actions[row] += np.append(expression[0], opening[0])
-    actions = actions.clip(0, 1)
+    rest = _perform(person.style.rest, head)
+    shown = [_sample_shown(person, rest, head, rng) for _ in range(count - 1)]
+    actions = np.stack([rest, *shown]).clip(0, 1)
     pose = np.zeros((count, 6))
     pose[:, :3] = rng.standard_normal((count, 3)) * TURN
     wide = rng.random(count) < WIDE
     pose[wide, 1] = rng.uniform(-WIDE_YAW, WIDE_YAW, wide.sum())
     pose[:, 3] = actions[:, -1] * head.jaw_open_angle
-    pose[:, 4:] = rng.normal(0, 0.01, (count, 2)) * actions[:, -1:]
+    pose[:, 4:] = rng.normal(0, JAW_SWAY, (count, 2)) * actions[:, -1:]
     return FaceCoefficients(
         person.shape.expand(count, -1).contiguous(),
         torch.from_numpy(actions[:, :-1]).float(),
         torch.from_numpy(pose).float(),
         torch.tensor([[ZOOM, 0.0, 0.0]]).repeat(count, 1),
     )
+
+
+def _sample_shown(person: Person, rest: Array, head: ArkitHead, rng: Generator) -> Array:
+    """(51,) an emotion, or actions by chance on top of the resting face."""
+    if rng.random() > EMOTIONAL:
+        return rest + sample_actions(head.expression_names, rng)
+    emotion = list(Emotion)[rng.integers(len(Emotion))]
+    variability = IN_THE_WILD if rng.random() < 0.5 else Variability()
+    return _perform(sample_expression(emotion, person.style, rng, variability), head)
+
+
+def _perform(units: Array, head: ArkitHead) -> Array:
+    """(51,) actions and the jaw's opening for (A, 2) action units."""
+    expression, opening = ActionMap(head.expression_names)(units[None])
+    return np.append(expression[0], opening[0])
 
 
 class Studio:

@@ -202,6 +202,7 @@ def measure(faces: int, training: int, seed: int) -> Report:
         LandmarkRegression("ridge, true landmarks", true, head, others),
         EncoderReader("learned, not refined", swift, head),
         EncoderReader("learned", learned, head),
+        EncoderReader("learned, with the neutral, not refined", swift, head, informed=True),
         EncoderReader("learned, with the neutral", learned, head, informed=True),
     ]
     return Report(
