@@ -1,0 +1,333 @@
+"""How right, how varied and how real generated expressions are (Section IV-C)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from i2fet.coefficients import CAMERA_SIZE, FACE_PARAMETER_SIZE, FaceCoefficients
+from i2fet.errors import DatasetError
+from i2fet.judge import ExpressionJudge
+from i2fet.metrics import (
+    DiversityRatio,
+    FrechetDistance,
+    GeometricMean,
+    PairAccuracy,
+    SingleAccuracy,
+    geometric_mean,
+)
+from i2fet.nn.generator import ExpressionGenerator
+from i2fet.nn.i2fet import face_parameters
+from i2fet.nn.scaler import CoefficientScaler
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+JUDGED_AT_ONCE = 256
+
+NamesExpressions = Callable[[FaceCoefficients], Tensor]
+"""(B,) faces to (B,) int64 indices into the label set."""
+
+
+@dataclass(frozen=True)
+class TrueFaces:
+    """Real faces and the expressions they show.
+
+    Attributes:
+        faces: (N,).
+        emotion: (N,) int64 labels.
+    """
+
+    faces: FaceCoefficients
+    emotion: Tensor
+
+
+@dataclass(frozen=True)
+class HeldOutPairs:
+    """M samples of the test part: what is asked for, of whom, and what they really show.
+
+    Attributes:
+        real: The faces.
+        rows: (M, 2) int64 rows of `real`, the first and the second expression.
+        subject: (M,) int64, numbers of the people.
+        tokens: (U, T, D) token embeddings of the instructions.
+        mask: (U, T) bool, true where there is a token.
+        instruction: (M,) int64 rows of `tokens`.
+    """
+
+    real: TrueFaces
+    rows: Tensor
+    subject: Tensor
+    tokens: Tensor
+    mask: Tensor
+    instruction: Tensor
+
+    @property
+    def emotion(self) -> Tensor:
+        """(M, 2) int64 labels of the pairs."""
+        return self.real.emotion[self.rows]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measure over several seeds.
+
+    Attributes:
+        values: Of each seed.
+        mean: Their mean.
+        std: Their standard deviation; None for a single one.
+        interval: Lower and upper bound at 95 % confidence; None where it is not known.
+    """
+
+    values: tuple[float, ...]
+    mean: float
+    std: float | None
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one judge says.
+
+    The intervals say what other people of the same kind would give: bootstrap over the subjects.
+
+    Attributes:
+        acc1: Share of single expressions that are named right.
+        acc2: Share of pairs of which both are.
+        gmean: Geometric mean of the labels' recalls.
+        confusion: (C, C) counts over all seeds, labels asked for in rows.
+    """
+
+    acc1: Score
+    acc2: Score
+    gmean: Score
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What all judges say about the same faces.
+
+    Attributes:
+        verdicts: By the judges' names.
+        agreement: Share of the expressions to which all judges give the same name.
+    """
+
+    verdicts: dict[str, Verdict]
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Generated faces beside the real ones of the same people.
+
+    The intervals of diversity and distance are those of the mean over seeds (Student's t).
+
+    Attributes:
+        labels: The label set.
+        pairs: M.
+        subjects: People who show them.
+        generated: Of faces made from instructions.
+        real: Of the real faces: the ceiling.
+        diversity: Spread within a label over that of real faces.
+        frechet: Frechet distance to the real faces in standard deviations of the training part.
+    """
+
+    labels: tuple[str, ...]
+    pairs: int
+    subjects: int
+    generated: Judgement
+    real: Judgement
+    diversity: Score
+    frechet: Score
+
+
+def evaluate(
+    generator: ExpressionGenerator,
+    judges: Mapping[str, NamesExpressions],
+    pairs: HeldOutPairs,
+    statistics: Mapping[str, Tensor],
+    labels: Sequence[str],
+    seeds: Iterable[int],
+) -> Evaluation:
+    """Judge what a model generates for the test part.
+
+    Args:
+        generator: The model.
+        judges: By name.
+        pairs: What it is asked for.
+        statistics: Of the training part, see `DataSource`: the units of diversity and distance.
+        labels: The label set.
+        seeds: Of the noise, at least one; each serves all pairs once.
+
+    Raises:
+        DatasetError: If a label is shown by a single face, of which there is no spread.
+    """
+    _check_spread(pairs, labels)
+    scaler = CoefficientScaler()
+    scaler.adopt(statistics)
+    real = pairs.real.faces[pairs.rows]
+    named: dict[str, list[Tensor]] = {name: [] for name in judges}
+    diversities, distances = [], []
+    for seed in seeds:
+        faces = generate_pairs(generator, pairs, seed)
+        for name, judge in judges.items():
+            named[name].append(judge(faces.map(_flat)).unflatten(0, (-1, 2)))
+        diversities.append(_diversity(scaler, faces, real, pairs.emotion, len(labels)))
+        distances.append(_distance(scaler, faces, real))
+    ceiling = {name: judge(pairs.real.faces)[pairs.rows][None] for name, judge in judges.items()}
+    return Evaluation(
+        labels=tuple(labels),
+        pairs=len(pairs.rows),
+        subjects=len(pairs.subject.unique()),
+        generated=weigh({name: torch.stack(each) for name, each in named.items()}, pairs, labels),
+        real=weigh(ceiling, pairs, labels),
+        diversity=score(diversities, seed_interval(diversities)),
+        frechet=score(distances, seed_interval(distances)),
+    )
+
+
+@torch.no_grad()
+def generate_pairs(
+    generator: ExpressionGenerator, pairs: HeldOutPairs, seed: int
+) -> FaceCoefficients:
+    """(M, 2) faces with the instructed expressions and the identity of the first real face."""
+    noise = generator.noise(len(pairs.rows), torch.Generator().manual_seed(seed))
+    expression, pose = generator(pairs.tokens, pairs.mask, pairs.instruction, noise)
+    shape = pairs.real.faces.shape[pairs.rows[:, :1]].expand(-1, 2, -1)
+    return FaceCoefficients(shape, expression, pose, pose.new_zeros(*shape.shape[:2], CAMERA_SIZE))
+
+
+def name_expressions(
+    judge: ExpressionJudge, labels: Sequence[str], faces: FaceCoefficients
+) -> Tensor:
+    """(B,) int64 indices into `labels` that a judge of images gives to (B,) faces.
+
+    Raises:
+        CheckpointError: If the judge does not know one of the labels.
+    """
+    position = {label: index for index, label in enumerate(labels)}
+    index = torch.tensor([position.get(label, -1) for label in judge.provenance.emotions])
+    batches = torch.arange(len(faces)).split(JUDGED_AT_ONCE)
+    return index[torch.cat([judge.judge(faces[batch], among=labels) for batch in batches])]
+
+
+def weigh(named: Mapping[str, Tensor], pairs: HeldOutPairs, labels: Sequence[str]) -> Judgement:
+    """Hold what the judges said against what was asked for.
+
+    Args:
+        named: (S, M, 2) int64 labels of S seeds, by judge.
+        pairs: What was asked for.
+        labels: The label set.
+    """
+    stacked = torch.stack([*named.values()])
+    same = (stacked == stacked[0]).all(dim=0)
+    verdicts = {name: _verdict(each, pairs, len(labels)) for name, each in named.items()}
+    return Judgement(verdicts, float(same.float().mean()))
+
+
+def score(values: Sequence[float], interval: tuple[float, float] | None) -> Score:
+    """Sum up the values of all seeds."""
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Score(tuple(values), float(np.mean(values)), std, interval)
+
+
+def seed_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Confidence interval of the mean over seeds; None for a single one."""
+    if len(values) < 2:
+        return None
+    error = stats.sem(values)
+    if not error:
+        return values[0], values[0]
+    low, high = stats.t.interval(CONFIDENCE, len(values) - 1, np.mean(values), error)
+    return float(low), float(high)
+
+
+def subject_intervals(confusion: Tensor, right: Tensor, count: Tensor) -> list[tuple[float, float]]:
+    """Confidence intervals of Acc1, Acc2 and G-mean by bootstrap over P people.
+
+    Args:
+        confusion: (P, C, C) counts of each.
+        right: (P,) their pairs that are right.
+        count: (P,) all their pairs.
+    """
+    people = len(count)
+    drawn = np.random.default_rng(0).multinomial(people, np.full(people, 1 / people), RESAMPLES)
+    times = torch.from_numpy(drawn).double()
+    drawn_confusion = torch.tensordot(times, confusion.double(), dims=1)
+    hits = drawn_confusion.diagonal(dim1=1, dim2=2).sum(dim=1)
+    measures = (
+        hits / drawn_confusion.sum(dim=(1, 2)),
+        (times @ right.double()) / (times @ count.double()),
+        torch.stack([geometric_mean(each) for each in drawn_confusion]),
+    )
+    tail = (1 - CONFIDENCE) / 2
+    return [(float(m.quantile(tail)), float(m.quantile(1 - tail))) for m in measures]
+
+
+def _check_spread(pairs: HeldOutPairs, labels: Sequence[str]) -> None:
+    used = pairs.real.emotion[pairs.rows.unique()].bincount(minlength=len(labels)).tolist()
+    single = [label for label, count in zip(labels, used, strict=True) if count == 1]
+    if single:
+        raise DatasetError(
+            f"the test part shows {', '.join(single)} by a single face, of which diversity cannot "
+            "be measured; add subjects"
+        )
+
+
+def _verdict(named: Tensor, pairs: HeldOutPairs, classes: int) -> Verdict:
+    target = pairs.emotion.expand_as(named)
+    metrics = (SingleAccuracy(classes), PairAccuracy(classes), GeometricMean(classes))
+    values = [
+        [float(metric(*seed)) for seed in zip(named, target, strict=True)] for metric in metrics
+    ]
+    confusion, right, count = _count_by_subject(named, pairs, classes)
+    intervals = subject_intervals(confusion, right, count)
+    acc1, acc2, gmean = (score(*each) for each in zip(values, intervals, strict=True))
+    total = confusion.sum(dim=0).tolist()
+    return Verdict(acc1, acc2, gmean, tuple(tuple(row) for row in total))
+
+
+def _count_by_subject(
+    named: Tensor, pairs: HeldOutPairs, classes: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    people, person = pairs.subject.unique(return_inverse=True)
+    target = pairs.emotion.expand_as(named)
+    cell = (person[:, None] * classes + target) * classes + named
+    confusion = cell.flatten().bincount(minlength=len(people) * classes**2)
+    both = (named == target).all(dim=-1).long().sum(dim=0)
+    right = torch.zeros_like(people).index_add_(0, person, both)
+    count = person.bincount(minlength=len(people)) * len(named)
+    return confusion.view(len(people), classes, classes), right, count
+
+
+def _diversity(
+    scaler: CoefficientScaler,
+    faces: FaceCoefficients,
+    real: FaceCoefficients,
+    emotion: Tensor,
+    classes: int,
+) -> float:
+    metric = DiversityRatio(classes, FACE_PARAMETER_SIZE)
+    metric.update(_standard(scaler, real), emotion, real=True)
+    metric.update(_standard(scaler, faces), emotion, real=False)
+    return float(metric.compute())
+
+
+def _distance(scaler: CoefficientScaler, faces: FaceCoefficients, real: FaceCoefficients) -> float:
+    metric = FrechetDistance(FACE_PARAMETER_SIZE)
+    metric.update(_standard(scaler, real), real=True)
+    metric.update(_standard(scaler, faces), real=False)
+    return float(metric.compute())
+
+
+def _standard(scaler: CoefficientScaler, faces: FaceCoefficients) -> Tensor:
+    return face_parameters(*scaler.standardize(faces.expression, faces.pose))
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.flatten(0, 1)

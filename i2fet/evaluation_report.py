@@ -1,0 +1,212 @@
+"""An evaluation as files: numbers for programs, a table and pictures for people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from i2fet.checkpoint import Provenance
+from i2fet.evaluation import Evaluation, Score, TrueFaces, name_expressions
+from i2fet.files import replacing
+from i2fet.judge import ExpressionJudge
+from i2fet.metrics import GeometricMean, SingleAccuracy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MEASURES = {"acc1": "Acc1", "acc2": "Acc2", "gmean": "G-mean"}
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which model was evaluated.
+
+    Attributes:
+        checkpoint: Its path.
+        sha256: Of the checkpoint.
+        provenance: Where its training data came from.
+    """
+
+    checkpoint: str
+    sha256: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class JudgeIdentity(ModelIdentity):
+    """Which judge named the expressions, and how good it is itself.
+
+    Attributes:
+        image_size: Of its shape images, pixels.
+        subjects: How many people it was trained on.
+        faces: How many faces of the test part it was tested on: all whose label it knows.
+        accuracy: Share of these that it names right, with all its labels to choose from.
+        gmean: Geometric mean of its recalls on these.
+    """
+
+    image_size: int
+    subjects: int
+    faces: int
+    accuracy: float
+    gmean: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation and all that it rests on.
+
+    Attributes:
+        data: The test data in one line.
+        model: Who generated.
+        judge: Who judged first; the second judge has no file.
+        evaluation: The results.
+    """
+
+    data: str
+    model: ModelIdentity
+    judge: JudgeIdentity
+    evaluation: Evaluation
+
+
+def identify_model(path: Path, provenance: Provenance) -> ModelIdentity:
+    """Name a checkpoint that could be loaded."""
+    return ModelIdentity(str(path), _digest(path), provenance)
+
+
+def identify_judge(judge: ExpressionJudge, path: Path, test: TrueFaces) -> JudgeIdentity:
+    """Name a judge and test it.
+
+    Args:
+        judge: The judge.
+        path: Its checkpoint.
+        test: Faces of the test part; the labels are indices into the judge's.
+    """
+    labels = judge.provenance.emotions
+    named = name_expressions(judge, labels, test.faces)
+    return JudgeIdentity(
+        str(path),
+        _digest(path),
+        judge.provenance,
+        image_size=judge.image_size,
+        subjects=len(judge.training_part.subjects),
+        faces=len(named),
+        accuracy=float(SingleAccuracy(len(labels))(named, test.emotion)),
+        gmean=float(GeometricMean(len(labels))(named, test.emotion)),
+    )
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write `report.json`, `report.md` and `confusion.png` into a folder that exists.
+
+    Raises:
+        OutputError: One of them cannot be written.
+    """
+    with replacing(folder / "report.json") as unfinished:
+        unfinished.write_text(json.dumps(asdict(report), indent=1, allow_nan=False))
+    with replacing(folder / "report.md") as unfinished:
+        unfinished.write_text(describe_report(report))
+    with replacing(folder / "confusion.png") as unfinished:
+        draw_confusions(report.evaluation, unfinished)
+
+
+def describe_report(report: Report) -> str:
+    """The report as a page of Markdown."""
+    result, judge = report.evaluation, report.judge
+    seeds = len(result.diversity.values)
+    return "\n".join(
+        [
+            "# Evaluation",
+            "",
+            f"- data: {report.data}; {result.pairs} test pairs of {result.subjects} people",
+            f"- model: {report.model.checkpoint} (SHA-256 {report.model.sha256}), trained on "
+            f"{report.model.provenance.description}",
+            f"- judge: {judge.checkpoint} (SHA-256 {judge.sha256}), trained on "
+            f"{judge.provenance.description}; names {judge.accuracy:.1%} of {judge.faces} real "
+            f"faces of the same test part right (G-mean {judge.gmean:.1%})",
+            "",
+            describe_evaluation(result),
+            "",
+            f"Mean ± standard deviation over {seeds} seeds, in brackets 95 % intervals: of shares "
+            "by bootstrap over the test people, of diversity and distance over the seeds. Real "
+            "faces are the ceiling.",
+            "",
+        ]
+    )
+
+
+def describe_evaluation(result: Evaluation) -> str:
+    """The results as a table of Markdown."""
+    rows: list[tuple[str, ...]] = [("", "generated", "real test faces"), ("---", "---", "---")]
+    for judge, verdict in result.generated.verdicts.items():
+        ceiling = result.real.verdicts[judge]
+        rows += [
+            (f"{name}, {judge}", *(_share(getattr(each, measure)) for each in (verdict, ceiling)))
+            for measure, name in MEASURES.items()
+        ]
+    rows.append(
+        ("judges agree", *(f"{each.agreement:.1%}" for each in (result.generated, result.real)))
+    )
+    rows.append(("diversity ratio", _number(result.diversity), "1"))
+    rows.append(("Frechet distance", _number(result.frechet), "0"))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def draw_confusions(result: Evaluation, path: Path) -> None:
+    """Draw every judge's confusion matrices of generated and of real faces."""
+    from matplotlib.figure import Figure
+
+    judges = list(result.generated.verdicts)
+    side = 1.5 + 0.75 * len(result.labels)
+    figure = Figure(figsize=(2 * side, len(judges) * side), layout="constrained")
+    panels = figure.subplots(len(judges), 2, squeeze=False)
+    for row, judge in zip(panels, judges, strict=True):
+        for axes, (kind, judgement) in zip(
+            row, {"generated": result.generated, "real": result.real}.items(), strict=True
+        ):
+            axes.set_title(f"{kind} faces, {judge}")
+            _draw_confusion(axes, judgement.verdicts[judge].confusion, result.labels)
+    figure.savefig(path, dpi=120)
+
+
+def _draw_confusion(axes: Axes, confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
+    counts = np.array(confusion)
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        axes.text(
+            column,
+            row,
+            f"{counts[row, column]}\n{share:.1%}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if share > 0.5 else "black",
+        )
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("named")
+    axes.set_ylabel("asked for")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _share(score: Score) -> str:
+    return _shown(score, "{:.1%}")
+
+
+def _number(score: Score) -> str:
+    return _shown(score, "{:.3f}")
+
+
+def _shown(score: Score, form: str) -> str:
+    spread = "" if score.std is None else f" ± {form.format(score.std)}"
+    bounds = score.interval and tuple(map(form.format, score.interval))
+    return form.format(score.mean) + spread + (f" ({bounds[0]} to {bounds[1]})" if bounds else "")
