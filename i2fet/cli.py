@@ -30,6 +30,8 @@ IRRELEVANT_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",
 )
 JSON_ENDINGS = (".json",)
+DATA = "data."
+"""Of the data module's options on Lightning's command line."""
 DEFAULT_CHECKPOINT = Path("outputs/demo/i2fet.ckpt")
 
 
@@ -162,6 +164,61 @@ def extract(arguments: argparse.Namespace) -> None:
     print(f"report  {folder}")
 
 
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Judge the faces that a model generates for the test part, beside the real ones."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from datamodules.held_out import held_out_pairs, load_pairs, true_faces
+    from i2fet import evaluation
+    from i2fet.coefficient_judge import CoefficientJudge
+    from i2fet.evaluation_report import (
+        Report,
+        describe_evaluation,
+        identify_judge,
+        identify_model,
+        write_report,
+    )
+    from i2fet.judge import ExpressionJudge
+    from i2fet.nn.generator import ExpressionGenerator
+    from i2fet.tasks.base import provenance_of
+
+    check_output(arguments.output / "report.json", JSON_ENDINGS)
+    generator = ExpressionGenerator.from_checkpoint(arguments.checkpoint)
+    judge = ExpressionJudge.from_checkpoint(arguments.judge)
+    given = vars(arguments).items()
+    data = load_pairs(
+        arguments.config,
+        {name.removeprefix(DATA): value for name, value in given if name.startswith(DATA)},
+    )
+    generator.provenance.check(provenance_of(data))
+    judge.check(data.head_name, data.emotions)
+    judge.training_part.check_unseen(data.population, data.subjects["test"])
+    training = true_faces(data, "train", data.emotions)
+    judges: dict[str, evaluation.NamesExpressions] = {
+        "judge of images": partial(evaluation.name_expressions, judge, data.emotions),
+        "judge of coefficients": CoefficientJudge(training.faces, training.emotion).judge,
+    }
+    result = evaluation.evaluate(
+        generator,
+        judges,
+        held_out_pairs(data),
+        data.statistics,
+        generator.provenance.emotions,
+        track(range(arguments.seeds), "Judging", console=Console(stderr=True)),
+    )
+    report = Report(
+        data.description,
+        identify_model(arguments.checkpoint, generator.provenance),
+        identify_judge(judge, arguments.judge, true_faces(data, "test", judge.provenance.emotions)),
+        result,
+    )
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    write_report(report, arguments.output)
+    print(describe_evaluation(result))
+    print(f"report  {arguments.output}")
+
+
 def add_animate(parser: argparse.ArgumentParser) -> None:
     """The options of `animate`."""
     parser.add_argument("photo", type=Path, help="a picture of a face")
@@ -270,11 +327,35 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--min-expressions", type=positive, help="CelebV-HQ: of a subject")
 
 
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """The options of `evaluate`; what is not given is left to the configuration file."""
+    parser.add_argument("checkpoint", type=Path, help="a trained I2FET")
+    parser.add_argument("--judge", type=Path, required=True, help="a trained classifier")
+    parser.add_argument(
+        "--config", type=Path, required=True, help="the YAML file that trained the model"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="a folder for the report")
+    parser.add_argument(
+        "--seeds", type=positive, default=10, help="how often every face is generated"
+    )
+    group = parser.add_argument_group(
+        "overrides of the configuration file",
+        "As in `i2fet fit`.",
+        argument_default=argparse.SUPPRESS,
+    )
+    group.add_argument(f"--{DATA}root", metavar="FOLDER", help="the dataset's folder")
+    group.add_argument(f"--{DATA}coefficients", choices=("perceived", "true"))
+    group.add_argument(f"--{DATA}samples", type=positive, help="pairs in all three parts")
+    group.add_argument(f"--{DATA}seed", type=natural, help="of the split")
+    group.add_argument(f"--{DATA}cache_dir", metavar="FOLDER")
+
+
 COMMANDS: dict[str, tuple[Callable[..., int | None], Callable[..., None]]] = {
     "animate": (animate, add_animate),
     "perceive": (perceive, add_perceive),
     "corpus": (corpus, add_corpus),
     "extract": (extract, add_extract),
+    "evaluate": (evaluate, add_evaluate),
 }
 
 

@@ -43,7 +43,6 @@ class DataSource(Protocol):
         vertex_scale: `vertex_spread` of the training part, metres.
     """
 
-    view: str
     emotions: tuple[Emotion, ...]
     head_name: str
     encoder_name: str
@@ -55,6 +54,9 @@ class DataSource(Protocol):
     class_means: dict[str, Tensor]
     class_counts: Tensor
     subjects: dict[str, list[str]]
+
+    @property
+    def view(self) -> str: ...
 
     @property
     def population(self) -> str: ...

@@ -1,0 +1,188 @@
+"""`i2fet evaluate` as people use it: a real command line on a tiny corpus and tiny models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from i2fet.cli import main
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "experiments/ckplus/i2fet.yaml"
+FILES = {"report.json", "report.md", "confusion.png"}
+LABELS = ["anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("evaluate")
+
+
+@pytest.fixture(scope="module")
+def corpus(folder):
+    out = folder / "corpus"
+    assert main(["corpus", "ckplus", str(out), "--subjects", "30", "--no-pictures"]) == 0
+    return out
+
+
+def data_options(corpus):
+    settings = {"root": corpus, "coefficients": "true", "cache_dir": corpus.parent / "cache"}
+    return [part for name, value in settings.items() for part in (f"--data.{name}", str(value))]
+
+
+def fit(config, folder, name, *options):
+    """Train for one epoch and return the checkpoint."""
+    extra = folder / f"{name}.yaml"
+    extra.write_text(
+        "trainer:\n  enable_progress_bar: false\n  max_epochs: 1\n"
+        "  accelerator: cpu\n  limit_train_batches: 2\n  limit_val_batches: 1\n"
+        "  logger: false\n  callbacks:\n"
+        "    - class_path: lightning.pytorch.callbacks.ModelCheckpoint\n"
+        f"      init_args: {{dirpath: {folder}, filename: {name}}}\n"
+    )
+    assert main(["fit", "--config", str(config), "--config", str(extra), *options]) == 0
+    return folder / f"{name}.ckpt"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(folder, corpus):
+    small = ["--data.samples", "200", "--model.init_args.hidden", "16"]
+    fast = ["--model.init_args.vertex_weight", "0"]
+    return fit(CONFIG, folder, "model", *data_options(corpus), *small, *fast)
+
+
+@pytest.fixture(scope="module")
+def judge(folder, corpus):
+    size = ["--model.init_args.image_size", "32"]
+    config = ROOT / "experiments/ckplus/classifier.yaml"
+    return fit(config, folder, "judge", *data_options(corpus), *size)
+
+
+def evaluate(checkpoint, judge, corpus, output, *options, config=CONFIG):
+    files = [str(checkpoint), "--judge", str(judge), "--config", str(config), "-o", str(output)]
+    small = ["--data.samples", "200", "--seeds", "2"]
+    return main(["evaluate", *files, *data_options(corpus), *small, *options])
+
+
+def edited(path, folder, change):
+    """A copy of a checkpoint with other hyperparameters."""
+    content = torch.load(path, weights_only=True)
+    change(content["hyper_parameters"])
+    torch.save(content, folder / "edited.ckpt")
+    return folder / "edited.ckpt"
+
+
+def assert_one_sentence(capsys, *words):
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("i2fet: ")
+    for word in words:
+        assert word in error
+
+
+def test_the_report_holds_the_numbers_and_what_they_rest_on(
+    checkpoint, judge, corpus, tmp_path, capsys
+):
+    out = tmp_path / "new" / "report"
+    assert evaluate(checkpoint, judge, corpus, out) == 0
+    assert {path.name for path in out.iterdir()} == FILES
+    report = json.loads((out / "report.json").read_text())
+    assert report["judge"]["sha256"] == hashlib.sha256(judge.read_bytes()).hexdigest()
+    assert report["model"]["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert 0 <= report["judge"]["accuracy"] <= 1
+    assert report["judge"]["image_size"] == 32
+    assert report["judge"]["subjects"] + report["evaluation"]["subjects"] < 30
+    result = report["evaluation"]
+    assert result["labels"] == LABELS
+    assert result["pairs"] == 20
+    for kind, seeds in (("generated", 2), ("real", 1)):
+        verdicts = result[kind]["verdicts"]
+        assert list(verdicts) == ["judge of images", "judge of coefficients"]
+        for verdict in verdicts.values():
+            matrix = torch.tensor(verdict["confusion"])
+            assert matrix.sum() == seeds * 20 * 2
+            assert len(verdict["acc1"]["values"]) == seeds
+            right = float(matrix.trace() / matrix.sum())
+            assert verdict["acc1"]["mean"] == pytest.approx(right)
+    assert len(result["diversity"]["values"]) == 2
+    assert result["frechet"]["mean"] > 0
+    page = (out / "report.md").read_text()
+    assert "synthetic people" in page
+    assert report["judge"]["sha256"] in page
+    assert f"report  {out}" in capsys.readouterr().out
+    with Image.open(out / "confusion.png") as picture:
+        assert min(picture.size) > 500
+
+
+def test_seeds_make_the_report(checkpoint, judge, corpus, tmp_path):
+    for name in ("a", "b"):
+        assert evaluate(checkpoint, judge, corpus, tmp_path / name) == 0
+    reports = [(tmp_path / name / "report.json").read_text() for name in ("a", "b")]
+    assert reports[0] == reports[1]
+
+
+def test_a_judge_that_saw_the_people_is_refused(checkpoint, judge, corpus, tmp_path, capsys):
+    assert evaluate(checkpoint, judge, corpus, tmp_path / "out", "--data.seed", "1") == 2
+    assert_one_sentence(capsys, "the judge was trained on", "subjects it should judge")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_judge_of_another_head_is_refused(
+    checkpoint, judge, corpus, tmp_path, capsys, monkeypatch
+):
+    from i2fet.heads import load_head
+
+    monkeypatch.setattr("i2fet.judge.load_head", lambda name: load_head("arkit"))
+    other = edited(judge, tmp_path, lambda h: h["provenance"].update(head="flame2020"))
+    assert evaluate(checkpoint, other, corpus, tmp_path / "out") == 2
+    assert_one_sentence(capsys, "flame2020", "arkit")
+
+
+def test_a_judge_of_other_labels_is_refused(checkpoint, judge, corpus, tmp_path, capsys):
+    names = ["joy", "contempt", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"]
+    other = edited(judge, tmp_path, lambda h: h["provenance"].update(emotions=names))
+    assert evaluate(checkpoint, other, corpus, tmp_path / "out") == 2
+    assert_one_sentence(capsys, "the judge knows joy, contempt", "should judge anger, contempt")
+
+
+def test_a_model_of_other_labels_is_refused(checkpoint, judge, corpus, tmp_path, capsys):
+    other = edited(checkpoint, tmp_path, lambda h: h["provenance"].update(emotions=LABELS[1:]))
+    assert evaluate(other, judge, corpus, tmp_path / "out") == 2
+    assert_one_sentence(capsys, "the model was trained for emotions contempt")
+
+
+def test_models_and_judges_are_not_mistaken_for_each_other(
+    checkpoint, judge, corpus, tmp_path, capsys
+):
+    assert evaluate(judge, checkpoint, corpus, tmp_path / "out") == 2
+    assert_one_sentence(capsys, str(judge), "not a checkpoint of I2FETTask")
+    assert evaluate(checkpoint, checkpoint, corpus, tmp_path / "out") == 2
+    assert_one_sentence(capsys, str(checkpoint), "not a checkpoint of ExpressionClassifierTask")
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (None, "No such file"),
+        ("- a list", "under `data`"),
+        ("data: [", "under `data`"),
+        ("data: {init_args: {root: a, rooot: b}}", "rooot"),
+        ("data: {init_args: {root: a, view: faces}}", "faces"),
+    ],
+)
+def test_bad_configurations_are_told(content, word, checkpoint, judge, corpus, tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    if content is not None:
+        config.write_text(content)
+    assert evaluate(checkpoint, judge, corpus, tmp_path / "out", config=config) == 2
+    assert_one_sentence(capsys, str(config), word)
+
+
+def test_an_output_that_is_a_file_is_told(checkpoint, judge, corpus, tmp_path, capsys):
+    (tmp_path / "file").write_text("not a folder")
+    assert evaluate(checkpoint, judge, corpus, tmp_path / "file") == 2
+    assert_one_sentence(capsys, str(tmp_path / "file"))
