@@ -1,19 +1,32 @@
-"""What an evaluation needs of a data module: the pairs of the test part and faces of any part."""
+"""Evaluation of a model on the test part of a data module."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
+from torch.utils.data import DataLoader
 
 from datamodules.expression import ALL_EMOTIONS, ExpressionDataModule
-from datamodules.pairs import PairDataset
+from datamodules.pairs import Batch, PairDataset
+from i2fet.coefficient_judge import CoefficientJudge
 from i2fet.errors import OptionError
-from i2fet.evaluation import HeldOutPairs, TrueFaces
+from i2fet.evaluation import (
+    Evaluation,
+    HeldOutPairs,
+    LabelledFaces,
+    NamesExpressions,
+    evaluate,
+    name_expressions,
+)
+from i2fet.judge import ExpressionJudge
+from i2fet.nn.generator import ExpressionGenerator
+from i2fet.tasks.base import provenance_of
 
 
 def load_pairs(config: Path, overrides: Mapping[str, Any]) -> ExpressionDataModule:
@@ -52,25 +65,67 @@ def load_pairs(config: Path, overrides: Mapping[str, Any]) -> ExpressionDataModu
     return data
 
 
-def true_faces(data: ExpressionDataModule, part: str, labels: Sequence[str]) -> TrueFaces:
+def evaluate_held_out(
+    generator: ExpressionGenerator,
+    judge: ExpressionJudge,
+    data: ExpressionDataModule,
+    seeds: Iterable[int],
+) -> Evaluation:
+    """Evaluate a model with two judges, one of images and one of coefficients.
+
+    Args:
+        generator: The model.
+        judge: The first judge; the second learns from the training part.
+        data: Pairs, set up.
+        seeds: Of the noise.
+
+    Raises:
+        CheckpointError: The model or the judge was made for another head or label set, or the
+            judge was trained on people of the test part.
+        DatasetError: A label is shown by a single face of the test part.
+    """
+    generator.provenance.check(provenance_of(data))
+    judge.check(data.head_name, data.emotions)
+    judge.training_part.check_unseen(data.population, data.subjects["test"])
+    labels = generator.provenance.emotions
+    training = labelled_faces(data, "train", labels)
+    judges: dict[str, NamesExpressions] = {
+        "judge of images": partial(name_expressions, judge, labels),
+        "judge of coefficients": CoefficientJudge(training.faces, training.emotion).judge,
+    }
+    pairs, known = held_out_pairs(data), training_pairs(data)
+    return evaluate(generator, judges, pairs, known, data.statistics, labels, seeds)
+
+
+def labelled_faces(data: ExpressionDataModule, part: str, labels: Sequence[str]) -> LabelledFaces:
     """The faces of one part that show one of the labels, once each."""
     position = {label: index for index, label in enumerate(labels)}
     index = torch.tensor([position.get(emotion, -1) for emotion in ALL_EMOTIONS])
     rows = data.rows[part]
     rows = rows[index[data.faces.emotion[rows]] >= 0]
-    return TrueFaces(data.faces.coefficients[rows], index[data.faces.emotion[rows]])
+    return LabelledFaces(data.faces.coefficients[rows], index[data.faces.emotion[rows]])
 
 
 def held_out_pairs(data: ExpressionDataModule) -> HeldOutPairs:
     """The samples of the test part."""
-    pairs = data.test_dataloader().dataset
-    assert isinstance(pairs, PairDataset)
+    pairs = _pairs(data.test_dataloader())
     used, rows = pairs.rows.unique(return_inverse=True)
     return HeldOutPairs(
-        real=TrueFaces(pairs.faces.coefficients[used], pairs.faces.emotion[used]),
+        real=LabelledFaces(pairs.faces.coefficients[used], pairs.faces.emotion[used]),
         rows=rows,
         subject=pairs.faces.subject[pairs.rows[:, 0]],
         tokens=pairs.tokens,
         mask=pairs.mask,
         instruction=pairs.samples.instruction,
     )
+
+
+def training_pairs(data: ExpressionDataModule) -> LabelledFaces:
+    """The (M, 2) faces of the samples of the training part."""
+    pairs = _pairs(data.train_dataloader())
+    return LabelledFaces(pairs.faces.coefficients[pairs.rows], pairs.faces.emotion[pairs.rows])
+
+
+def _pairs(loader: DataLoader[Batch]) -> PairDataset:
+    assert isinstance(loader.dataset, PairDataset)
+    return loader.dataset

@@ -169,9 +169,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from datamodules.held_out import held_out_pairs, load_pairs, true_faces
-    from i2fet import evaluation
-    from i2fet.coefficient_judge import CoefficientJudge
+    from datamodules.held_out import evaluate_held_out, labelled_faces, load_pairs
     from i2fet.evaluation_report import (
         Report,
         describe_evaluation,
@@ -181,7 +179,6 @@ def evaluate(arguments: argparse.Namespace) -> None:
     )
     from i2fet.judge import ExpressionJudge
     from i2fet.nn.generator import ExpressionGenerator
-    from i2fet.tasks.base import provenance_of
 
     check_output(arguments.output / "report.json", JSON_ENDINGS)
     generator = ExpressionGenerator.from_checkpoint(arguments.checkpoint)
@@ -191,26 +188,13 @@ def evaluate(arguments: argparse.Namespace) -> None:
         arguments.config,
         {name.removeprefix(DATA): value for name, value in given if name.startswith(DATA)},
     )
-    generator.provenance.check(provenance_of(data))
-    judge.check(data.head_name, data.emotions)
-    judge.training_part.check_unseen(data.population, data.subjects["test"])
-    training = true_faces(data, "train", data.emotions)
-    judges: dict[str, evaluation.NamesExpressions] = {
-        "judge of images": partial(evaluation.name_expressions, judge, data.emotions),
-        "judge of coefficients": CoefficientJudge(training.faces, training.emotion).judge,
-    }
-    result = evaluation.evaluate(
-        generator,
-        judges,
-        held_out_pairs(data),
-        data.statistics,
-        generator.provenance.emotions,
-        track(range(arguments.seeds), "Judging", console=Console(stderr=True)),
-    )
+    seeds = track(range(arguments.seeds), "Judging", console=Console(stderr=True))
+    result = evaluate_held_out(generator, judge, data, seeds)
+    faces = labelled_faces(data, "test", judge.provenance.emotions)
     report = Report(
         data.description,
         identify_model(arguments.checkpoint, generator.provenance),
-        identify_judge(judge, arguments.judge, true_faces(data, "test", judge.provenance.emotions)),
+        identify_judge(judge, arguments.judge, faces),
         result,
     )
     arguments.output.mkdir(parents=True, exist_ok=True)

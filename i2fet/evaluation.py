@@ -34,12 +34,12 @@ NamesExpressions = Callable[[FaceCoefficients], Tensor]
 
 
 @dataclass(frozen=True)
-class TrueFaces:
-    """Real faces and the expressions they show.
+class LabelledFaces:
+    """Faces and the expressions that they show, or should.
 
     Attributes:
-        faces: (N,).
-        emotion: (N,) int64 labels.
+        faces: (...,) of them.
+        emotion: (...) int64 labels.
     """
 
     faces: FaceCoefficients
@@ -51,7 +51,7 @@ class HeldOutPairs:
     """M samples of the test part: what is asked for, of whom, and what they really show.
 
     Attributes:
-        real: The faces.
+        real: (N,) different faces.
         rows: (M, 2) int64 rows of `real`, the first and the second expression.
         subject: (M,) int64, numbers of the people.
         tokens: (U, T, D) token embeddings of the instructions.
@@ -59,7 +59,7 @@ class HeldOutPairs:
         instruction: (M,) int64 rows of `tokens`.
     """
 
-    real: TrueFaces
+    real: LabelledFaces
     rows: Tensor
     subject: Tensor
     tokens: Tensor
@@ -135,6 +135,8 @@ class Evaluation:
         real: Of the real faces: the ceiling.
         diversity: Spread within a label over that of real faces.
         frechet: Frechet distance to the real faces in standard deviations of the training part.
+        training_diversity: The same of real faces of other people, those of the training part.
+        training_frechet: Likewise; 0 is out of reach where the test part is small.
     """
 
     labels: tuple[str, ...]
@@ -144,12 +146,15 @@ class Evaluation:
     real: Judgement
     diversity: Score
     frechet: Score
+    training_diversity: float
+    training_frechet: float
 
 
 def evaluate(
     generator: ExpressionGenerator,
     judges: Mapping[str, NamesExpressions],
     pairs: HeldOutPairs,
+    training: LabelledFaces,
     statistics: Mapping[str, Tensor],
     labels: Sequence[str],
     seeds: Iterable[int],
@@ -160,6 +165,7 @@ def evaluate(
         generator: The model.
         judges: By name.
         pairs: What it is asked for.
+        training: (K, 2) faces of the training part's pairs.
         statistics: Of the training part, see `DataSource`: the units of diversity and distance.
         labels: The label set.
         seeds: Of the noise, at least one; each serves all pairs once.
@@ -170,15 +176,16 @@ def evaluate(
     _check_spread(pairs, labels)
     scaler = CoefficientScaler()
     scaler.adopt(statistics)
-    real = pairs.real.faces[pairs.rows]
+    real = LabelledFaces(pairs.real.faces[pairs.rows], pairs.emotion)
     named: dict[str, list[Tensor]] = {name: [] for name in judges}
     diversities, distances = [], []
     for seed in seeds:
         faces = generate_pairs(generator, pairs, seed)
         for name, judge in judges.items():
             named[name].append(judge(faces.map(_flat)).unflatten(0, (-1, 2)))
-        diversities.append(_diversity(scaler, faces, real, pairs.emotion, len(labels)))
-        distances.append(_distance(scaler, faces, real))
+        generated = LabelledFaces(faces, pairs.emotion)
+        diversities.append(_diversity(scaler, generated, real, len(labels)))
+        distances.append(_distance(scaler, generated, real))
     ceiling = {name: judge(pairs.real.faces)[pairs.rows][None] for name, judge in judges.items()}
     return Evaluation(
         labels=tuple(labels),
@@ -188,6 +195,8 @@ def evaluate(
         real=weigh(ceiling, pairs, labels),
         diversity=score(diversities, seed_interval(diversities)),
         frechet=score(distances, seed_interval(distances)),
+        training_diversity=_diversity(scaler, training, real, len(labels)),
+        training_frechet=_distance(scaler, training, real),
     )
 
 
@@ -306,22 +315,18 @@ def _count_by_subject(
 
 
 def _diversity(
-    scaler: CoefficientScaler,
-    faces: FaceCoefficients,
-    real: FaceCoefficients,
-    emotion: Tensor,
-    classes: int,
+    scaler: CoefficientScaler, some: LabelledFaces, real: LabelledFaces, classes: int
 ) -> float:
     metric = DiversityRatio(classes, FACE_PARAMETER_SIZE)
-    metric.update(_standard(scaler, real), emotion, real=True)
-    metric.update(_standard(scaler, faces), emotion, real=False)
+    metric.update(_standard(scaler, real.faces), real.emotion, real=True)
+    metric.update(_standard(scaler, some.faces), some.emotion, real=False)
     return float(metric.compute())
 
 
-def _distance(scaler: CoefficientScaler, faces: FaceCoefficients, real: FaceCoefficients) -> float:
+def _distance(scaler: CoefficientScaler, some: LabelledFaces, real: LabelledFaces) -> float:
     metric = FrechetDistance(FACE_PARAMETER_SIZE)
-    metric.update(_standard(scaler, real), real=True)
-    metric.update(_standard(scaler, faces), real=False)
+    metric.update(_standard(scaler, real.faces), real=True)
+    metric.update(_standard(scaler, some.faces), real=False)
     return float(metric.compute())
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from i2fet.checkpoint import Provenance
-from i2fet.evaluation import Evaluation, Score, TrueFaces, name_expressions
+from i2fet.evaluation import Evaluation, LabelledFaces, Score, name_expressions
 from i2fet.files import replacing
 from i2fet.judge import ExpressionJudge
 from i2fet.metrics import GeometricMean, SingleAccuracy
@@ -79,7 +79,7 @@ def identify_model(path: Path, provenance: Provenance) -> ModelIdentity:
     return ModelIdentity(str(path), _digest(path), provenance)
 
 
-def identify_judge(judge: ExpressionJudge, path: Path, test: TrueFaces) -> JudgeIdentity:
+def identify_judge(judge: ExpressionJudge, path: Path, test: LabelledFaces) -> JudgeIdentity:
     """Name a judge and test it.
 
     Args:
@@ -134,7 +134,7 @@ def describe_report(report: Report) -> str:
             "",
             f"Mean ± standard deviation over {seeds} seeds, in brackets 95 % intervals: of shares "
             "by bootstrap over the test people, of diversity and distance over the seeds. Real "
-            "faces are the ceiling.",
+            "faces are the ceiling." + _missing(result),
             "",
         ]
     )
@@ -142,18 +142,19 @@ def describe_report(report: Report) -> str:
 
 def describe_evaluation(result: Evaluation) -> str:
     """The results as a table of Markdown."""
-    rows: list[tuple[str, ...]] = [("", "generated", "real test faces"), ("---", "---", "---")]
+    header = ("", "generated", "real test faces", "real training faces")
+    rows: list[tuple[str, ...]] = [header, ("---",) * len(header)]
     for judge, verdict in result.generated.verdicts.items():
         ceiling = result.real.verdicts[judge]
-        rows += [
-            (f"{name}, {judge}", *(_share(getattr(each, measure)) for each in (verdict, ceiling)))
-            for measure, name in MEASURES.items()
-        ]
-    rows.append(
-        ("judges agree", *(f"{each.agreement:.1%}" for each in (result.generated, result.real)))
-    )
-    rows.append(("diversity ratio", _number(result.diversity), "1"))
-    rows.append(("Frechet distance", _number(result.frechet), "0"))
+        for measure, name in MEASURES.items():
+            shares = (_share(getattr(each, measure)) for each in (verdict, ceiling))
+            rows.append((f"{name}, {judge}", *shares, ""))
+    agreements = (f"{each.agreement:.1%}" for each in (result.generated, result.real))
+    rows += [
+        ("judges agree", *agreements, ""),
+        ("diversity ratio", _number(result.diversity), "1", f"{result.training_diversity:.3f}"),
+        ("Frechet distance", _number(result.frechet), "0", f"{result.training_frechet:.3f}"),
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -192,6 +193,13 @@ def _draw_confusion(axes: Axes, confusion: Sequence[Sequence[int]], labels: Sequ
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("named")
     axes.set_ylabel("asked for")
+
+
+def _missing(result: Evaluation) -> str:
+    verdict = next(iter(result.real.verdicts.values()))
+    shown = zip(result.labels, map(sum, verdict.confusion), strict=True)
+    missing = [label for label, count in shown if not count]
+    return f" No test face shows {', '.join(missing)}." if missing else ""
 
 
 def _digest(path: Path) -> str:

@@ -113,6 +113,10 @@ def test_the_report_holds_the_numbers_and_what_they_rest_on(
     page = (out / "report.md").read_text()
     assert "synthetic people" in page
     assert report["judge"]["sha256"] in page
+    shown = torch.tensor(result["real"]["verdicts"]["judge of images"]["confusion"]).sum(dim=1)
+    missing = [label for label, count in zip(LABELS, shown, strict=True) if not count]
+    assert missing
+    assert f"No test face shows {', '.join(missing)}." in page
     assert f"report  {out}" in capsys.readouterr().out
     with Image.open(out / "confusion.png") as picture:
         assert min(picture.size) > 500

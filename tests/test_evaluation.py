@@ -16,7 +16,7 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import DatasetError
 from i2fet.evaluation import (
     HeldOutPairs,
-    TrueFaces,
+    LabelledFaces,
     evaluate,
     generate_pairs,
     name_expressions,
@@ -48,7 +48,7 @@ def faces(generator):
         torch.randn(count, 6, generator=generator),
         torch.ones(count, 3),
     )
-    return TrueFaces(coefficients, emotion)
+    return LabelledFaces(coefficients, emotion)
 
 
 @pytest.fixture
@@ -74,7 +74,9 @@ class FakeGenerator:
 
 
 def judge_pairs(generated, pairs, judges, seeds=2):
-    return evaluate(FakeGenerator(generated), judges, pairs, STATISTICS, LABELS, range(seeds))
+    training = LabelledFaces(pairs.real.faces[pairs.rows], pairs.emotion)
+    model = FakeGenerator(generated)
+    return evaluate(model, judges, pairs, training, STATISTICS, LABELS, range(seeds))
 
 
 def test_the_second_judge_is_scikit_learns(faces):
@@ -100,6 +102,8 @@ def test_a_generator_that_repeats_the_real_faces_reaches_the_ceiling(faces, pair
     assert np.array_equal(generated.confusion, 2 * np.array(real.confusion))
     assert result.diversity.mean == pytest.approx(1)
     assert result.frechet.mean == pytest.approx(0, abs=1e-6)
+    assert result.training_diversity == pytest.approx(1)
+    assert result.training_frechet == pytest.approx(0, abs=1e-6)
     assert result.subjects == len(pairs.subject.unique())
 
 
@@ -117,6 +121,7 @@ def test_a_generator_of_mean_faces_is_right_but_neither_varied_nor_real(faces, p
     assert result.generated.verdicts["one"].acc2.mean == 1
     assert result.diversity.mean == pytest.approx(0, abs=1e-3)
     assert result.frechet.mean > 1
+    assert result.training_frechet == pytest.approx(0, abs=1e-6)
 
 
 def test_verdicts_are_those_of_scikit_learn(pairs, generator):
@@ -190,7 +195,7 @@ def test_a_label_of_a_single_face_is_told(faces, pairs):
     emotion = faces.emotion.clone()
     emotion[emotion == 2] = 1
     emotion[pairs.rows[0, 0]] = 2
-    lonely = replace(pairs, real=TrueFaces(faces.faces, emotion))
+    lonely = replace(pairs, real=LabelledFaces(faces.faces, emotion))
     with pytest.raises(DatasetError, match="shows sadness by a single face"):
         judge_pairs(faces.faces[pairs.rows], lonely, {})
 
