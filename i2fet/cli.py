@@ -329,8 +329,10 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(f"--{DATA}root", metavar="FOLDER", help="the dataset's folder")
     group.add_argument(f"--{DATA}coefficients", choices=("perceived", "true"))
-    group.add_argument(f"--{DATA}samples", type=positive, help="pairs in all three parts")
-    group.add_argument(f"--{DATA}seed", type=natural, help="of the split")
+    group.add_argument(
+        f"--{DATA}samples", type=positive, metavar="N", help="pairs in all three parts"
+    )
+    group.add_argument(f"--{DATA}seed", type=natural, metavar="N", help="of the split")
     group.add_argument(f"--{DATA}cache_dir", metavar="FOLDER")
 
 
