@@ -48,7 +48,7 @@ LARGE = 1_000_000
 
 STEPS = ".steps"
 
-HOLD = 10.0
+HOLD = 40.0
 """How much the network's word on an expression counts against landmarks, which err together."""
 
 SWAY_SPREAD = 0.01
