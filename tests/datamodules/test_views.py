@@ -153,6 +153,7 @@ def test_tasks_refuse_other_views(
         [
             "fit",
             f"--model=i2fet.tasks.{task}",
+            "--data=datamodules.expression.ExpressionDataModule",
             f"--data.root={corpus}",
             "--data.coefficients=true",
             f"--data.view={view}",

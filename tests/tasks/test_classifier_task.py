@@ -194,6 +194,7 @@ def test_shipped_configurations_are_valid(config: Path) -> None:
         BaseTask,
         ExpressionDataModule,
         subclass_mode_model=True,
+        subclass_mode_data=True,
         auto_configure_optimizers=False,
         save_config_callback=None,
         run=False,
