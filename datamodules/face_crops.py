@@ -59,7 +59,7 @@ def sample_actions(names: tuple[str, ...], rng: Generator) -> Array:
 
 def sample_faces(person: Person, count: int, head: ArkitHead, rng: Generator) -> FaceCoefficients:
     """Faces of one person as a picture of `PICTURE` pixels shows them, the first one at rest."""
-    rest = _perform(person.style.rest, head)
+    rest = perform(person.style.rest, head)
     shown = [_sample_shown(person, rest, head, rng) for _ in range(count - 1)]
     actions = np.stack([rest, *shown]).clip(0, 1)
     pose = np.zeros((count, 6))
@@ -82,10 +82,10 @@ def _sample_shown(person: Person, rest: Array, head: ArkitHead, rng: Generator) 
         return rest + sample_actions(head.expression_names, rng)
     emotion = list(Emotion)[rng.integers(len(Emotion))]
     variability = IN_THE_WILD if rng.random() < 0.5 else Variability()
-    return _perform(sample_expression(emotion, person.style, rng, variability), head)
+    return perform(sample_expression(emotion, person.style, rng, variability), head)
 
 
-def _perform(units: Array, head: ArkitHead) -> Array:
+def perform(units: Array, head: ArkitHead) -> Array:
     """(51,) actions and the jaw's opening for (A, 2) action units."""
     expression, opening = ActionMap(head.expression_names)(units[None])
     return np.append(expression[0], opening[0])

@@ -13,11 +13,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.face_crops import sample_actions
+from datamodules.face_crops import perform, sample_actions
 from datamodules.motion import sample_camera
 from datamodules.parallel import count_workers, share_out
 from datamodules.people import Person, photograph, sample_person
-from datamodules.prototypes import ActionMap, Style, Variability, sample_expression, sample_style
+from datamodules.prototypes import Style, Variability, sample_expression, sample_style
 from datamodules.scenes import film, sample_scene
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
@@ -110,7 +110,7 @@ def _take(sitting: Sitting) -> Photos:
     neutrals: tuple[Picture, ...] = ()
     if sitting.at_rest:
         turn = rng.uniform(-1, 1, 3) * REST_TURN
-        rest = make_face(person, _perform(person.style.rest, head), turn, head, rng)
+        rest = make_face(person, perform(person.style.rest, head), turn, head, rng)
         neutrals = (_film(person, rest, head, rng),)
     return Photos((picture,), neutrals, face, np.array([emotion]))
 
@@ -120,14 +120,8 @@ def _sample_face(
 ) -> NDArray[np.float64]:
     """(51,) actions and the jaw's opening."""
     if emotion == NO_EMOTION:
-        return (sample_actions(head.expression_names, rng) + _perform(style.rest, head)).clip(0, 1)
-    return _perform(sample_expression(list(Emotion)[emotion], style, rng, Variability()), head)
-
-
-def _perform(units: NDArray[np.float64], head: ArkitHead) -> NDArray[np.float64]:
-    """(51,) actions and the jaw's opening for (A, 2) action units."""
-    expression, opening = ActionMap(head.expression_names)(units[None])
-    return np.append(expression[0], opening[0])
+        return (sample_actions(head.expression_names, rng) + perform(style.rest, head)).clip(0, 1)
+    return perform(sample_expression(list(Emotion)[emotion], style, rng, Variability()), head)
 
 
 def make_face(

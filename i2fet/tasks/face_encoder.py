@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.regression import PearsonCorrCoef
 
 from i2fet.coefficients import EXPRESSION_SIZE, SHAPE_SIZE, FaceCoefficients
-from i2fet.heads import ArkitHead, load_head
+from i2fet.heads.arkit import load_arkit_head
 from i2fet.heads.skinning import rotation_matrices
 from i2fet.nn.face_network import ACTIONS, FaceNetwork, Reading
 from i2fet.perception.descriptor import descriptor_size
@@ -66,9 +66,7 @@ class FaceEncoderTask(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.network = FaceNetwork(descriptor_size(), widths, features, hidden, dropout)
-        head = load_head("arkit")
-        if not isinstance(head, ArkitHead):
-            raise TypeError(f"the head 'arkit' is a {type(head).__name__}")
+        head = load_arkit_head()
         self.head, self.basis = head, LandmarkBasis(head)
         self.correlations = nn.ModuleList(PearsonCorrCoef(ACTIONS) for _ in READINGS)
         self.distances = nn.ModuleList(MeanMetric() for _ in READINGS)
