@@ -1,0 +1,360 @@
+"""Optional files: what each is for, where it is, and how to get it.
+
+None of them comes with the package. A file is looked for in `$I2FET_ASSETS`, then in
+`$XDG_DATA_HOME/i2fet` (`~/.local/share/i2fet` by default); `i2fet assets add` checks one completely
+and installs it there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from i2fet.errors import AssetError, OutputError
+from i2fet.files import replacing
+
+Converter = Callable[[Path, Path], None]
+"""Reads the first path completely, and writes what is used of it to the second.
+
+Raises AssetError if the file is not what it should be.
+"""
+
+GIT_LFS = b"version https://git-lfs"
+BLOCK = 1 << 20
+HTML = (b"<!doctype html", b"<html")
+BROKEN = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+    zipfile.BadZipFile,
+)
+"""What readers of files in the formats below raise for broken ones."""
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+@dataclass(frozen=True)
+class Asset:
+    """An optional file.
+
+    Attributes:
+        name: As `i2fet assets add` takes it.
+        file: Its name once it is installed.
+        source: What its makers call it.
+        purpose: What it is for; ends a sentence that begins with "for".
+        licence: In a few words.
+        page: Where to get it.
+        convert: Checks it and writes the installed file.
+        releases: SHA-256 of the sources that are known, and which release each is.
+    """
+
+    name: str
+    file: str
+    source: str
+    purpose: str
+    licence: str
+    page: str
+    convert: Converter = _copy
+    releases: Mapping[str, str] = field(default_factory=dict)
+
+
+def asset_folders() -> tuple[Path, ...]:
+    """Where optional files are looked for, in this order; the first is where they are installed."""
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    given = os.environ.get("I2FET_ASSETS")
+    return (*([Path(given)] if given else []), data / "i2fet")
+
+
+def find_asset(name: str) -> Path:
+    """The installed file of an asset.
+
+    Raises:
+        AssetError: If it is not there; says what it is for and how to get it.
+    """
+    asset = known_asset(name)
+    path = locate(asset)
+    if path is None:
+        folders = " or ".join(map(str, asset_folders()))
+        raise AssetError(
+            f"the optional file {asset.file!r} for {asset.purpose} is not in {folders}; get "
+            f"{asset.source} ({asset.licence}) from {asset.page} and run "
+            f"`i2fet assets add {asset.name} PATH`"
+        )
+    return path
+
+
+def locate(asset: Asset) -> Path | None:
+    """The installed file of an asset, or None."""
+    paths = (folder / asset.file for folder in asset_folders())
+    return next((path for path in paths if path.is_file()), None)
+
+
+def known_asset(name: str) -> Asset:
+    """The asset of a name.
+
+    Raises:
+        AssetError: If there is none.
+    """
+    if name not in ASSETS:
+        raise AssetError(
+            f"there is no optional file named {name!r}; the known ones are {', '.join(ASSETS)}"
+        )
+    return ASSETS[name]
+
+
+def add_asset(name: str, source: Path, folder: Path | None = None) -> Path:
+    """Check a file completely and install it.
+
+    Args:
+        name: Of the asset.
+        source: The file, or for some the folder, as its makers publish it.
+        folder: Where to; the first of `asset_folders` by default.
+
+    Returns:
+        The installed file.
+
+    Raises:
+        AssetError: If there is no such asset, or the file is not what it should be.
+        OutputError: If it cannot be written.
+    """
+    asset = known_asset(name)
+    refuse_placeholder(source)
+    folder = folder or asset_folders()[0]
+    target = folder / asset.file
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder} ({error.strerror})") from error
+    with replacing(target) as unfinished:
+        asset.convert(source, unfinished)
+    with replacing(_note(target)) as unfinished:
+        unfinished.write_text(json.dumps({"source": source.name, "sha256": digest(source)}))
+    return target
+
+
+def refuse_placeholder(path: Path) -> None:
+    """Tell a missing or empty file, a git-LFS pointer or a web page from a real file.
+
+    Raises:
+        AssetError: If it is one of these.
+    """
+    if path.is_dir():
+        return
+    if not path.is_file():
+        raise AssetError(f"there is no file {path}; give the path of the downloaded file")
+    with path.open("rb") as file:
+        start = file.read(512)
+    if not start:
+        raise AssetError(f"{path} is empty; download it again")
+    if start.startswith(GIT_LFS):
+        raise AssetError(f"{path} is a git-LFS pointer, not the file; run `git lfs pull` first")
+    if start.lstrip().lower().startswith(HTML):
+        raise AssetError(
+            f"{path} is a web page, not the file; download it in a browser, signed in if need be"
+        )
+
+
+@contextmanager
+def reading_asset(path: Path, kind: str) -> Iterator[None]:
+    """Turn what goes wrong while a file is read into one sentence.
+
+    Args:
+        path: Of the file.
+        kind: What it should be.
+
+    Raises:
+        AssetError: If the file is missing, broken or something else.
+    """
+    refuse_placeholder(path)
+    try:
+        yield
+    except BROKEN as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise AssetError(f"{path} is broken or not {kind} ({reason}); get it again") from error
+
+
+def load_weights(path: Path, kind: str) -> dict[str, Any]:
+    """Read a dictionary that `torch.save` wrote, on the CPU, without running any code of it.
+
+    Args:
+        path: Of the file.
+        kind: What it should be, for the error.
+
+    Raises:
+        AssetError: If the file is missing, broken, or holds anything but tensors and plain values.
+    """
+    with reading_asset(path, kind):
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            # PyTorch's own message is an essay about how to run the code all the same.
+            raise UnpicklingError("it holds more than tensors and plain values") from error
+        if not isinstance(content, dict):
+            raise TypeError(f"it holds a {type(content).__name__}, not a dictionary")
+    return content
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of the files of a folder in the order of their names."""
+    whole = hashlib.sha256()
+    if path.is_file():
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                whole.update(block)
+        return whole.hexdigest()
+    for part in sorted(path.rglob("*")):
+        if part.is_file():
+            whole.update(part.relative_to(path).as_posix().encode() + digest(part).encode())
+    return whole.hexdigest()
+
+
+def describe_asset(asset: Asset) -> str:
+    """What an asset is for and where it is, in a few lines."""
+    path = locate(asset)
+    where = ", ".join(str(folder / asset.file) for folder in asset_folders())
+    state = f"found    {path}; {_origin(asset, path)}" if path else f"missing  looked for {where}"
+    return "\n".join(
+        [
+            f"{asset.name}: {asset.purpose}",
+            f"  {state}",
+            f"  source   {asset.source}; {asset.licence}; {asset.page}",
+        ]
+    )
+
+
+def _origin(asset: Asset, path: Path) -> str:
+    """What is known of where an installed file came from."""
+    note = _note(path)
+    if not note.is_file():
+        return "not checked, as it was not installed by `i2fet assets add`"
+    made_from = json.loads(note.read_text())
+    sha256 = made_from["sha256"]
+    release = asset.releases.get(sha256)
+    known = f"known as {release}" if release else "not among the known ones"
+    return f"made from {made_from['source']}, SHA-256 {sha256}, {known}"
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+ASSETS = {
+    asset.name: asset
+    for asset in (
+        Asset(
+            "flame",
+            "flame.safetensors",
+            "generic_model.pkl of FLAME 2020, or flame2023.pkl of FLAME 2023",
+            "the head 'flame', which is the paper's",
+            "non-commercial; FLAME 2023 Open is CC-BY-4.0",
+            "https://flame.is.tue.mpg.de",
+        ),
+        Asset(
+            "flame_uv",
+            "flame_uv.safetensors",
+            "head_template.obj",
+            "FLAME's own texture coordinates",
+            "as FLAME's",
+            "https://github.com/yfeng95/DECA",
+        ),
+        Asset(
+            "deca",
+            "deca.safetensors",
+            "deca_model.tar",
+            "the face encoder 'deca', which is the paper's",
+            "non-commercial",
+            "https://github.com/yfeng95/DECA",
+        ),
+        Asset(
+            "emoca",
+            "emoca.safetensors",
+            "the .ckpt of EMOCA or EMOCA v2",
+            "the face encoder 'emoca', DECA with better expressions",
+            "non-commercial",
+            "https://github.com/radekd91/emoca",
+        ),
+        Asset(
+            "clip",
+            "clip.safetensors",
+            "ViT-L/14 of CLIP, as OpenAI's or open_clip's file or as the folder of transformers",
+            "the text encoder 'clip', which is the paper's",
+            "MIT",
+            "https://huggingface.co/openai/clip-vit-large-patch14",
+        ),
+        Asset(
+            "ict",
+            "ict.safetensors",
+            "the folder FaceXModel, or it packed as .npz",
+            "the head 'ict'",
+            "MIT",
+            "https://github.com/ICT-VGL/ICT-FaceKit",
+        ),
+        Asset(
+            "mediapipe_tasks",
+            "face_landmarker.task",
+            "face_landmarker.task",
+            "the face encoder 'mediapipe'",
+            "Apache-2.0",
+            "https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker",
+        ),
+        Asset(
+            "rome",
+            "rome.pth",
+            "rome.pth",
+            "the renderer 'rome'",
+            "research only",
+            "https://github.com/SamsungLabs/rome",
+        ),
+        Asset(
+            "rome_hair",
+            "linear_hair.pth",
+            "linear_hair.pth",
+            "hair and shoulders of the renderer 'rome'",
+            "research only",
+            "https://github.com/SamsungLabs/rome",
+        ),
+        Asset(
+            "rome_hair_basis",
+            "u_full.pt",
+            "u_full.pt",
+            "hair and shoulders of the renderer 'rome'",
+            "research only",
+            "https://github.com/SamsungLabs/rome",
+        ),
+        Asset(
+            "rome_hair_mean",
+            "mean_deform.pt",
+            "mean_deform.pt",
+            "hair and shoulders of the renderer 'rome'",
+            "research only",
+            "https://github.com/SamsungLabs/rome",
+        ),
+        Asset(
+            "cvthead",
+            "cvthead.pt",
+            "cvthead.pt",
+            "the renderer 'cvthead'",
+            "no licence stated",
+            "https://github.com/HowieMa/CVTHead",
+        ),
+    )
+}
