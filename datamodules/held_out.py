@@ -25,7 +25,7 @@ from i2fet.evaluation import (
     name_expressions,
 )
 from i2fet.judge import ExpressionJudge
-from i2fet.nn.generator import ExpressionGenerator
+from i2fet.nn.pair_generator import PairGenerator
 from i2fet.tasks.base import provenance_of
 
 
@@ -66,7 +66,7 @@ def load_pairs(config: Path, overrides: Mapping[str, Any]) -> ExpressionDataModu
 
 
 def evaluate_held_out(
-    generator: ExpressionGenerator,
+    generator: PairGenerator,
     judge: ExpressionJudge,
     data: ExpressionDataModule,
     seeds: Iterable[int],

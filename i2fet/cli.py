@@ -178,10 +178,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
         write_report,
     )
     from i2fet.judge import ExpressionJudge
-    from i2fet.nn.generator import ExpressionGenerator
+    from i2fet.nn import load_generator
 
     check_output(arguments.output / "report.json", JSON_ENDINGS)
-    generator = ExpressionGenerator.from_checkpoint(arguments.checkpoint)
+    generator = load_generator(arguments.checkpoint)
     judge = ExpressionJudge.from_checkpoint(arguments.judge)
     given = vars(arguments).items()
     data = load_pairs(

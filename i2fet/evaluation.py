@@ -21,8 +21,8 @@ from i2fet.metrics import (
     SingleAccuracy,
     geometric_mean,
 )
-from i2fet.nn.generator import ExpressionGenerator
 from i2fet.nn.i2fet import face_parameters
+from i2fet.nn.pair_generator import PairGenerator
 from i2fet.nn.scaler import CoefficientScaler
 
 CONFIDENCE = 0.95
@@ -151,7 +151,7 @@ class Evaluation:
 
 
 def evaluate(
-    generator: ExpressionGenerator,
+    generator: PairGenerator,
     judges: Mapping[str, NamesExpressions],
     pairs: HeldOutPairs,
     training: LabelledFaces,
@@ -202,11 +202,11 @@ def evaluate(
 
 @torch.no_grad()
 def generate_pairs(
-    generator: ExpressionGenerator, pairs: HeldOutPairs, seed: int
+    generator: PairGenerator, pairs: HeldOutPairs, seed: int
 ) -> FaceCoefficients:
     """(M, 2) faces with the instructed expressions and the identity of the first real face."""
-    noise = generator.noise(len(pairs.rows), torch.Generator().manual_seed(seed))
-    expression, pose = generator(pairs.tokens, pairs.mask, pairs.instruction, noise)
+    source = torch.Generator().manual_seed(seed)
+    expression, pose = generator.sample(pairs.tokens, pairs.mask, pairs.instruction, source)
     shape = pairs.real.faces.shape[pairs.rows[:, :1]].expand(-1, 2, -1)
     return FaceCoefficients(shape, expression, pose, pose.new_zeros(*shape.shape[:2], CAMERA_SIZE))
 

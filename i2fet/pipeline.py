@@ -21,7 +21,7 @@ from i2fet.errors import InstructionError
 from i2fet.export import EXPORTERS, export
 from i2fet.heads import HeadModel, load_head
 from i2fet.instructions import canonical_instruction, parse_instruction
-from i2fet.nn import ExpressionGenerator
+from i2fet.nn import PairGenerator, load_generator
 from i2fet.perception import FaceEncoder, PerceivedFace, Photo, load_face_encoder, perceive
 from i2fet.rendering.mesh import fit_camera, render_shape
 from i2fet.rendering.portrait import PortraitRenderer
@@ -141,7 +141,7 @@ class TransitionPipeline:
         encoder: What reads photos; by default the learned one.
     """
 
-    def __init__(self, generator: ExpressionGenerator, encoder: FaceEncoder | None = None) -> None:
+    def __init__(self, generator: PairGenerator, encoder: FaceEncoder | None = None) -> None:
         self.generator = generator
         self.known = tuple(Emotion(name) for name in generator.provenance.emotions)
         self.head = load_head(generator.provenance.head)
@@ -159,7 +159,7 @@ class TransitionPipeline:
             CheckpointError: If the file is missing, broken or of another kind.
             AssetError: If there is no such encoder, or a file of it is missing.
         """
-        generator = ExpressionGenerator.from_checkpoint(path)
+        generator = load_generator(path)
         return cls(generator, load_face_encoder(encoder, generator.provenance.head))
 
     @cached_property

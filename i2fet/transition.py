@@ -102,6 +102,20 @@ def interpolate(
     )
 
 
+def straight_path(anchors: Tensor, frames: int) -> Tensor:
+    """Eq. 16 for many at once.
+
+    Args:
+        anchors: (B, 2, K) vectors to start and to end with.
+        frames: T, at least two.
+
+    Returns:
+        (B, T, K).
+    """
+    share = torch.linspace(0, 1, frames, dtype=anchors.dtype, device=anchors.device)[:, None]
+    return torch.lerp(anchors[:, :1], anchors[:, 1:], share)
+
+
 def _positions(anchors: int, frames: int, easing: Easing, hold: int) -> NDArray[np.float64]:
     reached = anchor_frames(anchors, frames, hold)
     left = [frame + (hold if index else 0) for index, frame in enumerate(reached)]

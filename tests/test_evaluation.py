@@ -66,10 +66,7 @@ class FakeGenerator:
     def __init__(self, faces: FaceCoefficients) -> None:
         self.faces = faces
 
-    def noise(self, rows, generator):
-        return torch.randn(rows, generator=generator)
-
-    def __call__(self, tokens, mask, instruction, noise):
+    def sample(self, tokens, mask, instruction, generator):
         return self.faces.expression[instruction], self.faces.pose[instruction]
 
 

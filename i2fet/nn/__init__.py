@@ -2,9 +2,12 @@
 
 from i2fet.nn.caft import Caft
 from i2fet.nn.generator import ExpressionGenerator
+from i2fet.nn.generators import load_generator
 from i2fet.nn.i2fet import I2fet
 from i2fet.nn.ifed import Ifed
 from i2fet.nn.losses import VertexLoss, vertex_spread
+from i2fet.nn.motionclip import MotionClip, MotionClipGenerator
+from i2fet.nn.pair_generator import PairGenerator
 from i2fet.nn.scaler import CoefficientScaler
 
 __all__ = [
@@ -13,6 +16,10 @@ __all__ = [
     "ExpressionGenerator",
     "I2fet",
     "Ifed",
+    "MotionClip",
+    "MotionClipGenerator",
+    "PairGenerator",
     "VertexLoss",
+    "load_generator",
     "vertex_spread",
 ]

@@ -4,5 +4,13 @@ from i2fet.tasks.base import BaseTask, DataSource
 from i2fet.tasks.classifier import ExpressionClassifierTask
 from i2fet.tasks.face_encoder import FaceEncoderTask
 from i2fet.tasks.i2fet import I2FETTask
+from i2fet.tasks.motionclip import MotionClipTask
 
-__all__ = ["BaseTask", "DataSource", "ExpressionClassifierTask", "FaceEncoderTask", "I2FETTask"]
+__all__ = [
+    "BaseTask",
+    "DataSource",
+    "ExpressionClassifierTask",
+    "FaceEncoderTask",
+    "I2FETTask",
+    "MotionClipTask",
+]
