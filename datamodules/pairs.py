@@ -183,9 +183,9 @@ def split_subjects(subject: Tensor, emotion: Tensor, seed: int) -> dict[str, Ten
 class PairDataset(Dataset[Batch]):
     """Samples, delivered a whole batch at a time.
 
-    A batch holds `shape` (B, 100), `expression` (B, 2, 50), `pose` (B, 2, 6), `emotion` (B, 2)
-    int64, and the sentences: `tokens` (U, 77, D) and `token_mask` (U, 77) of the U distinct ones,
-    `instruction` (B,) int64 the row of each sample.
+    A batch holds `sample` (B,) int64, the samples' numbers; `shape` (B, 100), `expression`
+    (B, 2, 50), `pose` (B, 2, 6), `emotion` (B, 2) int64, and the sentences: `tokens` (U, 77, D) and
+    `token_mask` (U, 77) of the U distinct ones, `instruction` (B,) int64 the row of each sample.
 
     Args:
         faces: The faces.
@@ -215,6 +215,7 @@ class PairDataset(Dataset[Batch]):
         samples = self.samples[torch.as_tensor(indices)]
         sentences, instruction = samples.instruction.unique(return_inverse=True)
         return {
+            "sample": torch.as_tensor(indices),
             **_two_faces(self.faces, samples.faces),
             "tokens": self.tokens[sentences],
             "token_mask": self.mask[sentences],

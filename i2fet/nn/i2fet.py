@@ -35,12 +35,14 @@ class Reconstruction(NamedTuple):
         pose: (B, 2, 6) standardised.
         expression_posterior: Of z_e.
         pose_posterior: Of z_p.
+        expression_condition: (B, 2, 50) x_emb^e of eq. 4, for the encoder.
     """
 
     expression: Tensor
     pose: Tensor
     expression_posterior: Posterior
     pose_posterior: Posterior
+    expression_condition: Tensor
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -168,7 +170,7 @@ class I2fet(nn.Module):
         latents = torch.stack([p.sample(n) for p, n in zip(posteriors, noise, strict=True)])
         if self.decoder_ifed is not None:
             text = self.decoder_ifed.encode_text(tokens, mask)[instruction]
-        return Reconstruction(*self.decode(latents, text), *posteriors)
+        return Reconstruction(*self.decode(latents, text), *posteriors, conditions[0])
 
     def generate(
         self, tokens: Tensor, mask: Tensor, instruction: Tensor, noise: Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypedDict
 
 from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -13,12 +13,27 @@ from torch import Tensor
 from typing_extensions import Self
 
 from i2fet.checkpoint import Provenance, reading_checkpoint
+from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
 from i2fet.errors import OptionError
 from i2fet.heads import load_head
 
 Values = dict[str, str | bool | int | list[str] | list[int] | list[float]]
 """Plain hyperparameters; typed so that the command line does not read strings as YAML."""
+
+
+class Evaluated(TypedDict, total=False):
+    """What steps of validation and testing return, for callbacks to draw; N faces of a batch.
+
+    Attributes:
+        emotion: (N,) int64 what each face should show, indices into the label set.
+        named: (N,) int64 what it was taken for, by kind of face, such as "generated".
+        latents: (N, D) by their name, such as "mu".
+    """
+
+    emotion: Tensor
+    named: dict[str, Tensor]
+    latents: dict[str, Tensor]
 
 
 class DataSource(Protocol):
@@ -142,6 +157,14 @@ class BaseTask(LightningModule, ABC):
 
     def adopt(self, data: DataSource) -> None:
         """Take over the training set's statistics into buffers of a new model; none by default."""
+
+    def key_faces(self, batch: dict[str, Tensor]) -> FaceCoefficients | None:
+        """The (B, K) faces that pictures of each sample of a batch pass; None where none move."""
+        return None
+
+    def log(self, *args: Any, sync_dist: bool = True, **kwargs: Any) -> None:
+        """As Lightning's, but what is logged of an epoch is that of all processes."""
+        super().log(*args, sync_dist=sync_dist, **kwargs)
 
     def setup(self, stage: str) -> None:
         """Learn from the data module, or check that it fits what the task has learnt."""

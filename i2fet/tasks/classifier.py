@@ -19,7 +19,7 @@ from i2fet.metrics import GeometricMean, SingleAccuracy
 from i2fet.nn.classifier import Backbone
 from i2fet.nn.imbalance import ClassBalancedFocalLoss, CrossEntropyLoss, MekLoss
 from i2fet.rendering.shape_images import ShapeImageCache, rotate_images
-from i2fet.tasks.base import BaseTask, DataSource, Values
+from i2fet.tasks.base import BaseTask, DataSource, Evaluated, Values
 
 Batch = dict[str, Tensor]
 
@@ -116,19 +116,20 @@ class ExpressionClassifierTask(BaseTask):
         self._log("train/loss", loss, batch)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Evaluated:
         """The loss and the metrics."""
         images = self._images(batch)
         self._log("val/loss", self.loss(self.judge.classifier, images, batch["emotion"]), batch)
-        self._evaluate(self.val_metrics, images, batch)
+        return self._evaluate(self.val_metrics, images, batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> Evaluated:
         """The metrics, of upright and of turned images."""
         images = self._images(batch)
-        self._evaluate(self.test_metrics, images, batch)
+        evaluated = self._evaluate(self.test_metrics, images, batch)
         for angle, metrics in zip(self.hparams["angles"], self.rotated_metrics, strict=True):
             for degrees in (angle, -angle):
                 self._evaluate(metrics, rotate_images(images, degrees), batch)
+        return evaluated
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
         """The (B,) label and the (B, C) logits of each face."""
@@ -162,10 +163,13 @@ class ExpressionClassifierTask(BaseTask):
         mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
         return images.flip(-1).where(mirrored, images)
 
-    def _evaluate(self, metrics: nn.Module, images: Tensor, batch: Batch) -> None:
+    def _evaluate(self, metrics: nn.Module, images: Tensor, batch: Batch) -> Evaluated:
         assert isinstance(metrics, MetricCollection)
-        metrics.update(self.judge(images), batch["emotion"])
+        logits, emotion = self.judge(images), batch["emotion"]
+        metrics.update(logits, emotion)
         self.log_dict(metrics, on_step=False, on_epoch=True)
+        named = {"faces": logits.argmax(dim=1)}
+        return {"emotion": emotion, "named": named, "latents": {"logits": logits}}
 
     def _log(self, name: str, value: Tensor, batch: Batch) -> None:
         self.log(name, value, on_step=False, on_epoch=True, batch_size=len(batch["emotion"]))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
-from i2fet.coefficients import FACE_PARAMETER_SIZE
+from i2fet.coefficients import FACE_PARAMETER_SIZE, FaceCoefficients
 from i2fet.heads import load_head
 from i2fet.metrics import DiversityRatio, nearest_class
 from i2fet.nn.caft import Exchange
 from i2fet.nn.generator import ExpressionGenerator
-from i2fet.nn.i2fet import face_parameters
+from i2fet.nn.i2fet import Reconstruction, face_parameters
 from i2fet.nn.losses import (
     Reduction,
     VertexLoss,
@@ -21,7 +22,7 @@ from i2fet.nn.losses import (
     kl_divergence,
     reconstruction_error,
 )
-from i2fet.tasks.base import BaseTask, DataSource, Values
+from i2fet.tasks.base import BaseTask, DataSource, Evaluated, Values
 
 Batch = dict[str, Tensor]
 
@@ -88,7 +89,7 @@ class I2FETTask(BaseTask):
         labels = len(self.provenance.emotions)
         self.register_buffer("class_means", torch.zeros(labels, FACE_PARAMETER_SIZE))
         self.register_buffer("vertex_scale", torch.ones(()))
-        self.noise_source = torch.Generator().manual_seed(torch.initial_seed())
+        self.noise_seed = torch.initial_seed()
 
     def configure_losses(self) -> None:
         """The vertex loss, which alone needs the head."""
@@ -110,24 +111,31 @@ class I2FETTask(BaseTask):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Eq. 15 for one batch."""
-        terms = self._terms(batch, self.noise_source)
+        terms = self._terms(batch, self._reconstruct(batch, self._training_noise(batch, batch_idx)))
         if batch_idx == 0:
             shares = gradient_shares(self._weighted(terms), self.generator.parameters())
             self.log_dict({f"train/gradient_share_{k}": v for k, v in shares.items()})
         return self._log_terms("train", terms, len(batch["emotion"]))
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Evaluated:
         """Losses, and faces generated from the instructions alone."""
-        self._evaluate("val", batch, batch_idx)
+        return self._evaluate("val", batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> Evaluated:
         """As `validation_step`."""
-        self._evaluate("test", batch, batch_idx)
+        return self._evaluate("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
         """One generated pair, expression (B, 2, 50) and pose (B, 2, 6), for each row."""
-        expression, pose = self._generate(batch, batch_idx)
+        expression, pose = self._generate(batch)
         return {"expression": expression, "pose": pose}
+
+    def key_faces(self, batch: Batch) -> FaceCoefficients:
+        """The generated pair of each sample, on its own head seen from the front."""
+        expression, pose = self._generate(batch)
+        faces = FaceCoefficients.zeros(*expression.shape[:-1], device=expression.device)
+        shape = batch["shape"][:, None].expand_as(faces.shape)
+        return FaceCoefficients(shape, expression, pose, faces.camera)
 
     def on_validation_epoch_end(self) -> None:
         """Log the diversity."""
@@ -148,25 +156,38 @@ class I2FETTask(BaseTask):
         return self.generator.card()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the noise's state, so that a resumed run equals an uninterrupted one."""
-        checkpoint["noise"] = self.noise_source.get_state()
+        """Keep the noise's seed, so that a resumed run equals an uninterrupted one."""
+        checkpoint["noise_seed"] = self.noise_seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the noise's state."""
+        """Restore the noise's seed."""
         super().on_load_checkpoint(checkpoint)
-        self.noise_source.set_state(checkpoint["noise"])
+        self.noise_seed = checkpoint["noise_seed"]
 
-    def _generate(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+    def _training_noise(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Its own for every step and process, whatever came before."""
+        place = [self.noise_seed, self.current_epoch, batch_idx, self.global_rank]
+        (seed,) = np.random.SeedSequence(place).generate_state(1)
         rows = len(batch["instruction"])
-        noise = self.generator.noise(rows, torch.Generator().manual_seed(seed))
-        expression, pose = self.generator(*_text(batch), noise)
+        return self.generator.noise(rows, torch.Generator().manual_seed(int(seed)))
+
+    def _sample_noise(self, batch: Batch) -> Tensor:
+        """Each sample's own, however samples are shared out over batches and processes."""
+        seeds = batch["sample"].tolist()
+        sources = (torch.Generator().manual_seed(seed) for seed in seeds)
+        return torch.cat([self.generator.noise(1, source) for source in sources], dim=1)
+
+    def _generate(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        expression, pose = self.generator(*_text(batch), self._sample_noise(batch))
         return expression, pose
 
-    def _terms(self, batch: Batch, noise_source: torch.Generator) -> dict[str, Tensor]:
+    def _reconstruct(self, batch: Batch, noise: Tensor) -> Reconstruction:
+        target = self.generator.scaler.standardize(batch["expression"], batch["pose"])
+        return self.generator.model(*target, *_text(batch), noise)
+
+    def _terms(self, batch: Batch, output: Reconstruction) -> dict[str, Tensor]:
         real = batch["expression"], batch["pose"]
         target = self.generator.scaler.standardize(*real)
-        noise = self.generator.noise(len(target[0]), noise_source)
-        output = self.generator.model(*target, *_text(batch), noise)
         reduction = self.hparams["reduction"]
         terms = {
             "expression": reconstruction_error(target[0], output.expression, reduction),
@@ -197,27 +218,41 @@ class I2FETTask(BaseTask):
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=rows)
         return loss
 
-    def _evaluate(self, stage: str, batch: Batch, batch_idx: int) -> None:
+    def _evaluate(self, stage: str, batch: Batch) -> Evaluated:
         emotion = batch["emotion"]
-        terms = self._terms(batch, torch.Generator().manual_seed(batch_idx))
-        self._log_terms(stage, terms, len(emotion))
+        output = self._reconstruct(batch, self._sample_noise(batch))
+        self._log_terms(stage, self._terms(batch, output), len(emotion))
         real = self._faces(batch["expression"], batch["pose"])
-        generated = self._faces(*self._generate(batch, batch_idx))
+        generated = self._faces(*self._generate(batch))
         self.diversity.update(real, emotion, real=True)
         self.diversity.update(generated, emotion, real=False)
-        self._log_accuracy(stage, "", generated, emotion)
-        self._log_accuracy(stage, "_real", real, emotion)
+        latents = {
+            "mu": output.expression_posterior.mean,
+            "x_emb": output.expression_condition,
+            "generated": generated,
+        }
+        return {
+            "emotion": emotion.flatten(),
+            "named": {
+                "generated": self._log_accuracy(stage, "", generated, emotion).flatten(),
+                "real": self._log_accuracy(stage, "_real", real, emotion).flatten(),
+            },
+            "latents": {name: values.flatten(0, 1) for name, values in latents.items()},
+        }
 
     def _faces(self, expression: Tensor, pose: Tensor) -> Tensor:
         return face_parameters(*self.generator.scaler.standardize(expression, pose))
 
-    def _log_accuracy(self, stage: str, suffix: str, faces: Tensor, emotion: Tensor) -> None:
-        right = nearest_class(faces, self.class_means) == emotion
+    def _log_accuracy(self, stage: str, suffix: str, faces: Tensor, emotion: Tensor) -> Tensor:
+        """Log how often the nearest class is the right one, and give it, (B, 2)."""
+        named = nearest_class(faces, self.class_means)
+        right = named == emotion
         values = {
             f"{stage}/acc1_nearest_mean{suffix}": right.float().mean(),
             f"{stage}/acc2_nearest_mean{suffix}": right.all(dim=1).float().mean(),
         }
         self.log_dict(values, batch_size=len(emotion))
+        return named
 
     def _log_diversity(self, stage: str) -> None:
         self.log(f"{stage}/diversity", self.diversity.compute())

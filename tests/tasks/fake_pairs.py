@@ -44,6 +44,7 @@ class FakePairs(LightningDataModule):
         tokens[:, 1, 0] += 5
         noise = torch.randn(rows, 2, 50, generator=generator) * 0.05
         return {
+            "sample": torch.arange(rows),
             "shape": torch.randn(rows, 100, generator=generator),
             "expression": (self.faces[emotion] + noise).clamp(0, 1),
             "pose": torch.randn(rows, 2, 6, generator=generator) * 0.1,
