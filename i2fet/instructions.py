@@ -67,6 +67,22 @@ _END_SLOTS = (
 _KNOWN = ", ".join(Emotion) + " and their common synonyms"
 
 
+MIN_INTENSITY, MAX_INTENSITY = 0.35, 1.5
+
+
+@dataclass(frozen=True)
+class Step:
+    """An expression to be shown.
+
+    Attributes:
+        emotion: Which.
+        intensity: Factor on the expression, 1 being plain, from 0.35 to 1.5.
+    """
+
+    emotion: Emotion
+    intensity: float = 1.0
+
+
 @dataclass(frozen=True)
 class MentionedEmotion:
     """An expression that an instruction names.
