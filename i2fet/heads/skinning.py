@@ -52,10 +52,10 @@ def linear_blend_skinning(
         world_rotations.append(world_rotations[parent] @ rotations[:, joint])
     turn = torch.stack(world_rotations, dim=1)
     move = torch.stack(world_positions, dim=1) - torch.einsum("bkij,bkj->bki", turn, joints)
-    vertex_turn = torch.einsum("vk,bkij->bvij", weights, turn)
-    return torch.einsum("bvij,bvj->bvi", vertex_turn, rest) + torch.einsum(
-        "vk,bki->bvi", weights, move
-    )
+    posed = torch.zeros_like(rest.mT)
+    for joint, weight in enumerate(weights.unbind(1)):
+        posed = torch.addcmul(posed, weight, _moved(rest, turn[:, joint], move[:, joint]))
+    return posed.mT
 
 
 def pose_head(
@@ -76,6 +76,14 @@ def pose_head(
         (B, V, 3) posed vertices.
     """
     turn_head, turn_jaw = rotation_matrices(pose.unflatten(-1, (2, 3))).unbind(1)
-    open_jaw = turn_jaw - torch.eye(3).to(turn_jaw)
-    opened = jaw_weights[:, None] * ((rest - jaw_joint[:, None]) @ open_jaw.mT)
-    return (rest + opened - root[:, None]) @ turn_head.mT + root[:, None]
+    open_jaw = turn_head @ turn_jaw - turn_head
+    both = torch.cat([turn_head, open_jaw], dim=1)
+    move_head = root - (turn_head @ root[..., None])[..., 0]
+    move_jaw = -(open_jaw @ jaw_joint[..., None])[..., 0]
+    turned, opened = _moved(rest, both, torch.cat([move_head, move_jaw], dim=1)).chunk(2, dim=1)
+    return torch.addcmul(turned, jaw_weights, opened).mT
+
+
+def _moved(points: Tensor, turn: Tensor, move: Tensor) -> Tensor:
+    """(B, K, V) coordinates of (B, V, 3) points under (B, K, 3) matrices and (B, K) shifts."""
+    return torch.baddbmm(move[..., None], turn, points.mT)

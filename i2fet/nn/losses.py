@@ -99,7 +99,7 @@ class VertexLoss(nn.Module):
         return difference.square().sum() * self.normalization / target[0].shape[:2].numel()
 
     def _pose(self, identity: Tensor, expression: Tensor, pose: Tensor) -> Tensor:
-        weights = self.head.effective_expression(expression, pose)
+        weights = self.head.moving_weights(expression, pose)
         fields = (identity[:, None] + weights @ self.expression_basis).unflatten(-1, (6, -1))
         turn_head, turn_jaw = rotation_matrices(pose.unflatten(-1, (2, 3))).unbind(-3)
         opened = turn_head @ turn_jaw - turn_head
@@ -107,9 +107,11 @@ class VertexLoss(nn.Module):
 
 
 def vertex_fields(head: HeadModel) -> Tensor:
-    """(151, 6, V) fields r and w (x - j) of the template, shape and expression components."""
-    basis = torch.cat([head.template[None], head.shape_basis, head.expression_basis]).double()
+    """(101 + M, 6, V) fields r and w (x - j) of the template, shape and moving components."""
+    basis = torch.cat([head.template[None], head.shape_basis, head.moving_basis]).double()
     joints = torch.cat([head.joints[None], head.joint_shape_basis]).double()
+    if head.joint_expression_basis is not None:
+        joints = torch.cat([joints, head.joint_expression_basis])
     still = joints.new_zeros(len(basis) - len(joints), *joints.shape[1:])
     joints = torch.cat([joints, still])
     relative = basis - joints[:, None, 0]
