@@ -6,17 +6,21 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from datamodules.cache import Tensors, default_cache_dir, load_or_build
-from datamodules.extraction import EncoderLoader, cache_path, load_perceived
+from datamodules.extraction import EncoderLoader, cache_path, load_perceived, read_frames
 from datamodules.layouts import LAYOUTS
 from datamodules.pairs import (
     PARTS,
@@ -41,6 +45,7 @@ from i2fet.files import replacing
 from i2fet.heads import load_head
 from i2fet.instructions import Style, all_instructions, pair_instructions
 from i2fet.nn import vertex_spread
+from i2fet.runs import run_folder
 from i2fet.text import load_text_encoder
 
 logger = logging.getLogger(__name__)
@@ -232,6 +237,11 @@ class ExpressionDataModule(LightningDataModule):
         faces, _ = self._training_faces()
         return vertex_spread(load_head(self.head_name), faces.shape, faces.expression, faces.pose)
 
+    def picture(self, row: int) -> NDArray[np.uint8] | None:
+        """(H, W, 3) RGB, where a row of `faces` comes from; None where there is no picture."""
+        one = replace(self.records, records=(self.records.records[row],))
+        return next(read_frames(one))
+
     def train_dataloader(self) -> DataLoader[Batch]:
         return self._dataloader("train", shuffle=True)
 
@@ -245,11 +255,23 @@ class ExpressionDataModule(LightningDataModule):
         return DataLoader(
             self._datasets[part],
             batch_size=self.batch_size,
-            shuffle=shuffle,
+            sampler=self._sampler(part, shuffle),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             collate_fn=_as_is,
         )
+
+    def _sampler(self, part: str, shuffle: bool) -> DistributedSampler[Batch]:
+        """This process's share: in training shuffled by seed and epoch, else each sample once."""
+        dataset, trainer = self._datasets[part], self.trainer
+        rank, ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        if len(dataset) < ranks:
+            raise DatasetError(
+                f"the {part} part has {len(dataset)} samples for {ranks} processes; use fewer"
+            )
+        if shuffle:
+            return DistributedSampler(dataset, ranks, rank, seed=self.seed)
+        return UnrepeatedDistributedSampler(dataset, ranks, rank, shuffle=False)
 
     @property
     def cache_path(self) -> Path:
@@ -344,7 +366,7 @@ class ExpressionDataModule(LightningDataModule):
     def _save_split(self) -> None:
         if self.trainer is None or self.trainer.logger is None:
             return
-        folder = self.trainer.log_dir  # asked for on every rank, since it is broadcast
+        folder = run_folder(self.trainer)
         if folder is None or not self.trainer.is_global_zero:
             return
         content = {
@@ -355,8 +377,8 @@ class ExpressionDataModule(LightningDataModule):
             "frames": [record.name for record in self.records.records],
             "rows": {part: dataset.rows.tolist() for part, dataset in self._datasets.items()},
         }
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with replacing(Path(folder, "split.json")) as unfinished:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "split.json") as unfinished:
             unfinished.write_text(json.dumps(content))
 
 

@@ -162,9 +162,9 @@ class BaseTask(LightningModule, ABC):
         """The (B, K) faces that pictures of each sample of a batch pass; None where none move."""
         return None
 
-    def log(self, *args: Any, sync_dist: bool = True, **kwargs: Any) -> None:
-        """As Lightning's, but what is logged of an epoch is that of all processes."""
-        super().log(*args, sync_dist=sync_dist, **kwargs)
+    def log(self, name: str, value: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """As Lightning's, but the mean over an epoch is that of all processes."""
+        super().log(name, value, **{"sync_dist": True, **kwargs})
 
     def setup(self, stage: str) -> None:
         """Learn from the data module, or check that it fits what the task has learnt."""

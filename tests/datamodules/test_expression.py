@@ -135,6 +135,7 @@ def test_batches(module: ExpressionDataModule) -> None:
     sentences = all_instructions(CKPLUS_EMOTIONS)
     for batch in batches:
         assert {name: (value.dtype, value.shape[1:]) for name, value in batch.items()} == {
+            "sample": (torch.int64, ()),
             "shape": (torch.float32, (100,)),
             "expression": (torch.float32, (2, 50)),
             "pose": (torch.float32, (2, 6)),
