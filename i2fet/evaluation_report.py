@@ -171,11 +171,12 @@ def draw_confusions(result: Evaluation, path: Path) -> None:
             row, {"generated": result.generated, "real": result.real}.items(), strict=True
         ):
             axes.set_title(f"{kind} faces, {judge}")
-            _draw_confusion(axes, judgement.verdicts[judge].confusion, result.labels)
+            draw_confusion(axes, judgement.verdicts[judge].confusion, result.labels)
     figure.savefig(path, dpi=120)
 
 
-def _draw_confusion(axes: Axes, confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
+def draw_confusion(axes: Axes, confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
+    """Draw counts of what was asked for, by rows, and what it was taken for, by columns."""
     counts = np.array(confusion)
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
