@@ -1,0 +1,20 @@
+"""Callbacks for training: pictures for any logger, and what W&B is told."""
+
+from callbacks.cache_samples import CacheSamples
+from callbacks.confusion import ConfusionMatrices
+from callbacks.curves import MetricCurves
+from callbacks.identity import RunIdentity
+from callbacks.latents import LatentMaps
+from callbacks.review import ReviewLogger, RunArtifacts
+from callbacks.transitions import RenderedTransitions
+
+__all__ = [
+    "CacheSamples",
+    "ConfusionMatrices",
+    "LatentMaps",
+    "MetricCurves",
+    "RenderedTransitions",
+    "ReviewLogger",
+    "RunArtifacts",
+    "RunIdentity",
+]

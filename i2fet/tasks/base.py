@@ -110,9 +110,11 @@ class BaseTask(LightningModule, ABC):
 
     Attributes:
         view: What a sample must be.
+        judged_by: What names expressions in `Evaluated`, if anything does.
     """
 
     view: ClassVar[str] = "pairs"
+    judged_by: ClassVar[str | None] = None
 
     def __init__(
         self,

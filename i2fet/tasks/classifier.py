@@ -25,7 +25,7 @@ Batch = dict[str, Tensor]
 
 
 class ExpressionClassifierTask(BaseTask):
-    """A ResNet that names the expression of shape images (Section IV-C, Table X).
+    """A network that names the expression of shape images (Section IV-C, Table X).
 
     Batches are those of `datamodules.pairs.FaceDataset`. Logged besides the loss: `acc1`, `gmean`
     and `ece`, the expected calibration error of the logits' softmax; when testing also
@@ -33,7 +33,7 @@ class ExpressionClassifierTask(BaseTask):
     way.
 
     Args:
-        backbone: A ResNet of torchvision, untrained.
+        backbone: See `ExpressionClassifier`.
         small_images: For images of less than 100 pixels; see `ExpressionClassifier`.
         image_size: Side of the shape images, pixels.
         loss: "cross_entropy"; "focal", the re-weighted focal loss; or "mek".
@@ -41,7 +41,10 @@ class ExpressionClassifierTask(BaseTask):
         gamma: Of the focal loss.
         smoothing: Of MEK's labels.
         consistency: Weight of MEK's attention consistency.
-        augment: Train every expression on another person of its batch, and half of them mirrored.
+        random_identity: Train every expression on another person of its batch, drawn anew in every
+            epoch; otherwise images are drawn once and kept in memory.
+        mirror: Train on mirror images half of the time.
+        rotation: Turn training images by up to this in their plane, degrees.
         angles: By which images are turned for testing, degrees.
         optimizer: Parameters to optimiser.
         scheduler: Optimiser to a scheduler that steps once an epoch.
@@ -50,6 +53,7 @@ class ExpressionClassifierTask(BaseTask):
     """
 
     view: ClassVar[str] = "faces"
+    judged_by: ClassVar[str | None] = "this classifier"
     judge: ExpressionJudge
 
     def __init__(
@@ -62,7 +66,9 @@ class ExpressionClassifierTask(BaseTask):
         gamma: float = 1.0,
         smoothing: float = 0.3,
         consistency: float = 0.1,
-        augment: bool = False,
+        random_identity: bool = False,
+        mirror: bool = False,
+        rotation: float = 0.0,
         angles: Sequence[int] = (10, 15, 30),
         optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=1e-4, fused=True),
         scheduler: LRSchedulerCallable | None = None,
@@ -111,7 +117,7 @@ class ExpressionClassifierTask(BaseTask):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        images = self._augmented(batch) if self.hparams["augment"] else self._images(batch)
+        images = self._augmented(batch)
         loss = self.loss(self.judge.classifier, images, batch["emotion"])
         self._log("train/loss", loss, batch)
         return loss
@@ -158,10 +164,18 @@ class ExpressionClassifierTask(BaseTask):
         return self.images(batch["row"].tolist(), _faces(batch))
 
     def _augmented(self, batch: Batch) -> Tensor:
-        order = torch.randperm(len(batch["shape"]), device=batch["shape"].device)
-        images = self.judge.draw(_faces({**batch, "shape": batch["shape"][order]}))
-        mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
-        return images.flip(-1).where(mirrored, images)
+        if self.hparams["random_identity"]:
+            order = torch.randperm(len(batch["shape"]), device=batch["shape"].device)
+            images = self.judge.draw(_faces({**batch, "shape": batch["shape"][order]}))
+        else:
+            images = self._images(batch)
+        if self.hparams["mirror"]:
+            mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+            images = images.flip(-1).where(mirrored, images)
+        if self.hparams["rotation"]:
+            angles = (2 * torch.rand(len(images)) - 1) * self.hparams["rotation"]
+            images = rotate_images(images, angles)
+        return images
 
     def _evaluate(self, metrics: nn.Module, images: Tensor, batch: Batch) -> Evaluated:
         assert isinstance(metrics, MetricCollection)

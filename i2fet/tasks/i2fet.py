@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -56,6 +56,7 @@ class I2FETTask(BaseTask):
         provenance: Set by training, not by the user.
     """
 
+    judged_by: ClassVar[str | None] = "nearest class mean of the training part"
     generator: ExpressionGenerator
     vertex_loss: VertexLoss | None
     class_means: Tensor
