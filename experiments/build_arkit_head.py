@@ -22,11 +22,11 @@ from PIL import Image
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from experiments.landmark_embedding import brow_mask, embed_landmarks
 from i2fet.coefficients import SHAPE_SIZE
 from i2fet.heads.arkit import ASSET, ArkitHead, save_head
 from i2fet.heads.base import JOINT_NAMES, HeadData
 from i2fet.heads.skinning import rotation_matrices
+from i2fet.perception.landmark_embedding import brow_mask, embed_landmarks
 
 logger = logging.getLogger(__name__)
 

@@ -32,12 +32,16 @@ Raises AssetError if the file is not what it should be.
 
 GIT_LFS = b"version https://git-lfs"
 BLOCK = 1 << 20
+LANDMARK_HEADS = 32
+"""Rendered to find where MediaPipe's landmarks lie on a head."""
+
 HTML = (b"<!doctype html", b"<html")
 BROKEN = (
     AttributeError,
     EOFError,
     IndexError,
     KeyError,
+    MemoryError,
     OSError,
     RuntimeError,
     TypeError,
@@ -189,6 +193,8 @@ def reading_asset(path: Path, kind: str) -> Iterator[None]:
         yield
     except BROKEN as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"it has no {reason}"
         raise AssetError(f"{path} is broken or not {kind} ({reason}); get it again") from error
 
 
@@ -257,6 +263,30 @@ def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
+def _convert_flame(source: Path, target: Path) -> None:
+    from i2fet.heads.flame import FlameHead, read_flame, save_flame
+    from i2fet.perception.landmark_embedding import embed_landmarks
+
+    head = FlameHead(read_flame(source))
+    head.landmark_faces, head.landmark_barycentrics, _ = embed_landmarks(head, LANDMARK_HEADS)
+    save_flame(target, head)
+
+
+def _convert_flame_uv(source: Path, target: Path) -> None:
+    from i2fet.heads.flame import convert_texture
+
+    convert_texture(source, target)
+
+
+def _convert_ict(source: Path, target: Path) -> None:
+    from i2fet.heads.ict import read_ict, save_ict
+    from i2fet.perception.landmark_embedding import embed_landmarks
+
+    head = read_ict(source)
+    head.landmark_faces, head.landmark_barycentrics, _ = embed_landmarks(head, LANDMARK_HEADS)
+    save_ict(target, head)
+
+
 ASSETS = {
     asset.name: asset
     for asset in (
@@ -267,6 +297,7 @@ ASSETS = {
             "the head 'flame', which is the paper's",
             "non-commercial; FLAME 2023 Open is CC-BY-4.0",
             "https://flame.is.tue.mpg.de",
+            _convert_flame,
         ),
         Asset(
             "flame_uv",
@@ -275,6 +306,7 @@ ASSETS = {
             "FLAME's own texture coordinates",
             "as FLAME's",
             "https://github.com/yfeng95/DECA",
+            _convert_flame_uv,
         ),
         Asset(
             "deca",
@@ -307,6 +339,7 @@ ASSETS = {
             "the head 'ict'",
             "MIT",
             "https://github.com/ICT-VGL/ICT-FaceKit",
+            _convert_ict,
         ),
         Asset(
             "mediapipe_tasks",

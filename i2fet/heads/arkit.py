@@ -16,10 +16,22 @@ from i2fet.heads.storage import load_head_file, save_head_file
 ASSET = Path(__file__).with_name("arkit_head.safetensors")
 
 
-class ArkitHead(HeadModel):
+class ArkitActions(HeadModel):
     """A head whose expression coefficients are ARKit's actions, each in [0, 1].
 
     `jawOpen` is the jaw joint's rotation about x instead; `tongueOut` is left out.
+    """
+
+    def effective_expression(self, expression: Tensor, pose: Tensor) -> Tensor:
+        """Scale mouthClose by the jaw's opening: it is ARKit's corrective to an open jaw."""
+        opening = (pose[..., 3] / self.jaw_open_angle).clamp(0, 1)
+        scale = torch.ones_like(expression)
+        scale[..., self.expression_names.index("mouthClose")] = opening
+        return expression * scale
+
+
+class ArkitHead(ArkitActions):
+    """The head that comes with the package.
 
     Attributes:
         landmark_spread: (L,) metres by which lifted landmarks scatter over heads; a confidence.
@@ -38,14 +50,6 @@ class ArkitHead(HeadModel):
     ) -> None:
         super().__init__("arkit", data, expression_names, (0.0, 1.0), jaw_open_angle, regions)
         self.register_buffer("landmark_spread", landmark_spread, persistent=False)
-        self._mouth_close = expression_names.index("mouthClose")
-
-    def effective_expression(self, expression: Tensor, pose: Tensor) -> Tensor:
-        """Scale mouthClose by the jaw's opening: it is ARKit's corrective to an open jaw."""
-        opening = (pose[..., 3] / self.jaw_open_angle).clamp(0, 1)
-        scale = torch.ones_like(expression)
-        scale[..., self._mouth_close] = opening
-        return expression * scale
 
 
 def save_head(path: Path, head: ArkitHead) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from i2fet.coefficients import EXPRESSION_SIZE, POSE_SIZE, SHAPE_SIZE, FaceCoefficients
 from i2fet.heads.skinning import linear_blend_skinning, pose_head, rotation_matrices
@@ -14,8 +15,6 @@ from i2fet.heads.skinning import linear_blend_skinning, pose_head, rotation_matr
 JOINT_NAMES = ("neck", "head", "jaw", "left_eye", "right_eye")
 JOINT_PARENTS = (-1, 0, 1, 1, 1)
 JAW = JOINT_NAMES.index("jaw")
-JAW_CORRECTIVES = slice(9 * (JAW - 1), 9 * JAW)
-"""Rows of `HeadData.corrective_basis` that follow the jaw."""
 
 PLAIN = (
     "joints",
@@ -50,8 +49,8 @@ class HeadData:
         landmark_barycentrics: (L, 3).
         joint_expression_basis: (50, 5, 3) metres per unit of each expression coefficient; none
             where expressions leave the joints in place.
-        corrective_basis: (36, V, 3) metres per unit of the entries, row by row, of R - I, where R
-            are the local rotations of all joints but the root; none without pose correctives.
+        corrective_basis: (C, V, 3) what the joints' rotations add to the unposed vertices, metres
+            per unit of `HeadModel.corrective_weights`; none where they add nothing.
     """
 
     template: Tensor
@@ -78,7 +77,10 @@ class HeadModel(nn.Module):
         expression_range: Lowest and highest valid expression coefficient.
         jaw_open_angle: Jaw rotation about x, radians, that ARKit's jawOpen at 1 stands for.
         region_names: Of `regions`.
+        jaw_correctives: Rows of `corrective_basis` that follow the jaw.
     """
+
+    jaw_correctives = slice(9 * (JAW - 1), 9 * JAW)
 
     def __init__(
         self,
@@ -144,7 +146,7 @@ class HeadModel(nn.Module):
         """(M, V, 3) of all that moves with expression and jaw: `expression_basis`, correctives."""
         if self.correctives is None:
             return self.expression_basis
-        return torch.cat([self.expression_basis, self.correctives[JAW_CORRECTIVES].mT])
+        return torch.cat([self.expression_basis, self.correctives[self.jaw_correctives].mT])
 
     @property
     def num_vertices(self) -> int:
@@ -164,7 +166,20 @@ class HeadModel(nn.Module):
         weights = self.effective_expression(expression, pose)
         if self.correctives is None:
             return weights
-        return torch.cat([weights, corrective_weights(pose[..., None, 3:])], dim=-1)
+        turned = functional.pad(pose[..., None, 3:], (0, 0, JAW - 1, len(JOINT_NAMES) - 1 - JAW))
+        return torch.cat([weights, self.corrective_weights(turned)[..., self.jaw_correctives]], -1)
+
+    def corrective_weights(self, turned: Tensor) -> Tensor:
+        """Weights of `corrective_basis`.
+
+        Args:
+            turned: (..., 4, 3) axis-angle of the local rotations R of all joints but the root.
+
+        Returns:
+            (..., 36) entries of R - I, row by row; heads with other correctives override this.
+        """
+        rotations = rotation_matrices(turned)
+        return (rotations - torch.eye(3).to(rotations)).flatten(-3)
 
     def rest_vertices(self, shape: Tensor, expression: Tensor) -> Tensor:
         """(B, V, 3) unposed vertices for (B, 100) shape and (B, 50) expression weights."""
@@ -199,13 +214,9 @@ class HeadModel(nn.Module):
         Returns:
             (B, V, 3) metres.
         """
+        only_jaw = neck_pose is None and eye_pose is None
         expression = self.effective_expression(expression, pose)
-        rest = self.rest_vertices(shape, expression)
         joints = self.joint_positions(shape, expression)
-        if neck_pose is None and eye_pose is None:
-            rest = self._correct(rest, pose[:, None, 3:], JAW_CORRECTIVES)
-            jaw_weights = self.skinning_weights[:, JAW]
-            return pose_head(rest, joints[:, 0], joints[:, JAW], jaw_weights, pose)
         still = torch.zeros_like(pose)
         local = torch.cat(
             [
@@ -216,16 +227,20 @@ class HeadModel(nn.Module):
             ],
             dim=-1,
         ).unflatten(-1, (5, 3))
-        rest = self._correct(rest, local[:, 1:], slice(None))
+        rows = self.jaw_correctives if only_jaw else slice(None)
+        rest = self._correct(self.rest_vertices(shape, expression), local[:, 1:], rows)
+        if only_jaw:
+            jaw_weights = self.skinning_weights[:, JAW]
+            return pose_head(rest, joints[:, 0], joints[:, JAW], jaw_weights, pose)
         rotations = rotation_matrices(local)
         return linear_blend_skinning(rest, joints, rotations, self.skinning_weights, JOINT_PARENTS)
 
     def _correct(self, rest: Tensor, turned: Tensor, rows: slice) -> Tensor:
-        """Add the correctives of (B, J, 3) joint rotations to (B, V, 3) vertices."""
+        """Add some of the correctives of (B, 4, 3) joint rotations to (B, V, 3) vertices."""
         if self.correctives is None:
             return rest
-        basis = self.correctives[rows].flatten(1)
-        corrected = torch.addmm(rest.mT.flatten(1), corrective_weights(turned), basis)
+        weights, basis = self.corrective_weights(turned)[:, rows], self.correctives[rows]
+        corrected = torch.addmm(rest.mT.flatten(1), weights, basis.flatten(1))
         return corrected.unflatten(-1, (3, -1)).mT
 
     def vertices(self, coefficients: FaceCoefficients) -> Tensor:
@@ -241,9 +256,3 @@ class HeadModel(nn.Module):
         """(B, L, 3) MediaPipe landmarks on (B, V, 3) vertices."""
         corners = vertices[:, self.faces[self.landmark_faces]]
         return (corners * self.landmark_barycentrics[..., None]).sum(dim=2)
-
-
-def corrective_weights(turned: Tensor) -> Tensor:
-    """(..., 9 J) entries of R - I for (..., J, 3) axis-angle joint rotations."""
-    rotations = rotation_matrices(turned)
-    return (rotations - torch.eye(3).to(rotations)).flatten(-3)

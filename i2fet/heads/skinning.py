@@ -52,9 +52,11 @@ def linear_blend_skinning(
         world_rotations.append(world_rotations[parent] @ rotations[:, joint])
     turn = torch.stack(world_rotations, dim=1)
     move = torch.stack(world_positions, dim=1) - torch.einsum("bkij,bkj->bki", turn, joints)
-    posed = torch.zeros_like(rest.mT)
-    for joint, weight in enumerate(weights.unbind(1)):
-        posed = torch.addcmul(posed, weight, _moved(rest, turn[:, joint], move[:, joint]))
+    coordinates, shares = rest.mT, weights.mT
+    posed = move.mT @ shares
+    for axis in range(3):
+        blended = turn[..., axis].mT @ shares
+        posed = torch.addcmul(posed, blended, coordinates[:, None, axis])
     return posed.mT
 
 
@@ -77,13 +79,8 @@ def pose_head(
     """
     turn_head, turn_jaw = rotation_matrices(pose.unflatten(-1, (2, 3))).unbind(1)
     open_jaw = turn_head @ turn_jaw - turn_head
-    both = torch.cat([turn_head, open_jaw], dim=1)
     move_head = root - (turn_head @ root[..., None])[..., 0]
     move_jaw = -(open_jaw @ jaw_joint[..., None])[..., 0]
-    turned, opened = _moved(rest, both, torch.cat([move_head, move_jaw], dim=1)).chunk(2, dim=1)
+    turn, move = torch.cat([turn_head, open_jaw], dim=1), torch.cat([move_head, move_jaw], dim=1)
+    turned, opened = torch.baddbmm(move[..., None], turn, rest.mT).chunk(2, dim=1)
     return torch.addcmul(turned, jaw_weights, opened).mT
-
-
-def _moved(points: Tensor, turn: Tensor, move: Tensor) -> Tensor:
-    """(B, K, V) coordinates of (B, V, 3) points under (B, K, 3) matrices and (B, K) shifts."""
-    return torch.baddbmm(move[..., None], turn, points.mT)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.landmark_embedding import paint
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
+from i2fet.perception.landmark_embedding import paint
 from i2fet.rendering.mesh import render_vertices
 from i2fet.rendering.portrait import (
     MOUTH_COLOR,

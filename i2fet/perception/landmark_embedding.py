@@ -7,9 +7,11 @@ import mediapipe as mp
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from i2fet.camera import project
-from i2fet.heads.arkit import ArkitHead
+from i2fet.errors import AssetError
+from i2fet.heads.base import HeadModel
 from i2fet.rendering.mesh import render_vertices
 from i2fet.rendering.rasterizer import Fragments, rasterize
 
@@ -31,6 +33,10 @@ PALETTE = {
     "mouth_interior": DARK,
     "tongue": (0.55, 0.25, 0.25),
 }
+
+
+INNER = ("sclera", "iris", "pupil", "mouth_interior", "tongue")
+"""Regions that no landmark lies on."""
 
 
 def paint(regions: dict[str, Tensor]) -> Tensor:
@@ -58,7 +64,7 @@ def detect(images: np.ndarray) -> tuple[Tensor, Tensor]:
     return points, found
 
 
-def sample_heads(head: ArkitHead, count: int, seed: int) -> tuple[Tensor, Tensor]:
+def sample_heads(head: HeadModel, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Pixel vertices (N, V, 3) and vertices (N, V, 3); every second head opens its mouth."""
     generator = torch.Generator().manual_seed(seed)
     shape = 0.7 * torch.randn(count, 100, generator=generator)
@@ -82,7 +88,7 @@ def lift(points: Tensor, fragments: Fragments) -> tuple[Tensor, Tensor]:
 
 
 def medoids(
-    head: ArkitHead, faces: Tensor, barycentrics: Tensor, valid: Tensor
+    head: HeadModel, faces: Tensor, barycentrics: Tensor, valid: Tensor
 ) -> tuple[Tensor, ...]:
     """Of each landmark's valid lifts the one nearest their median: face, barycentrics, spread."""
     corners = head.template[head.faces[faces.clamp(min=0)]]
@@ -96,30 +102,56 @@ def medoids(
     return faces[best, column], barycentrics[best, column], spread
 
 
-def embed_landmarks(head: ArkitHead, count: int = 120, seed: int = 0) -> tuple[Tensor, ...]:
+def embed_landmarks(head: HeadModel, count: int = 120, seed: int = 0) -> tuple[Tensor, ...]:
     """Detect on rendered heads and lift.
 
     Lips are lifted from open mouths, where upper and lower lip part; all else from closed ones.
 
     Returns:
         Faces (468,), barycentrics (468, 3) and spread (468,) in metres.
+
+    Raises:
+        AssetError: If the detector does not see a whole face in the head.
     """
     pixels, vertices = sample_heads(head, count, seed)
     images = render_vertices(pixels, vertices, head.faces, paint(head.regions), SIZE, SIZE)
     points, found = detect(images)
     faces, barycentrics = lift(points, rasterize(pixels, head.faces, SIZE, SIZE))
-    regions = head.regions
-    names = ("sclera", "iris", "pupil", "mouth_interior", "tongue")
-    inner = torch.stack([regions[name] for name in names]).sum(0)
+    inner = torch.stack([head.regions[name] for name in INNER if name in head.regions]).sum(0)
     on_skin = inner[head.faces].amax(1)[faces.clamp(min=0)] < 0.5
     open_mouth = (torch.arange(count) % 2 == 1)[:, None]
     wanted = torch.zeros(LANDMARKS, dtype=torch.bool)
     wanted[LIPS] = True
     valid = found[:, None] & (faces >= 0) & on_skin & (open_mouth == wanted)
-    return medoids(head, faces, barycentrics, valid)
+    hit = found[:, None] & (faces >= 0)
+    if missing := int((~hit.any(0)).sum()):
+        raise AssetError(
+            f"MediaPipe sees no whole face in the rendered head {head.name!r} ({missing} of "
+            f"{LANDMARKS} landmarks are missing); it is no human head with its face along z"
+        )
+    beside = ~valid.any(0)
+    lifted = medoids(head, faces, barycentrics, torch.where(beside, hit, valid))
+    return _bring_to_skin(head, inner, beside, *lifted)
 
 
-def brow_mask(head: ArkitHead, faces: Tensor, barycentrics: Tensor) -> Tensor:
+def _bring_to_skin(
+    head: HeadModel,
+    inner: Tensor,
+    beside: Tensor,
+    faces: Tensor,
+    barycentrics: Tensor,
+    spread: Tensor,
+) -> tuple[Tensor, ...]:
+    """Move the landmarks that were only ever seen beside the skin to its nearest vertices."""
+    skin = (inner[head.faces].amax(1) < 0.5).nonzero()[:, 0]
+    points = (head.template[head.faces[faces[beside]]] * barycentrics[beside, :, None]).sum(1)
+    corner = torch.cdist(points, head.template[head.faces[skin]].flatten(0, 1)).argmin(1)
+    faces[beside] = skin[corner // 3]
+    barycentrics[beside] = functional.one_hot(corner % 3, 3).float()
+    return faces, barycentrics, spread
+
+
+def brow_mask(head: HeadModel, faces: Tensor, barycentrics: Tensor) -> Tensor:
     """(V,) one within the brows' landmark outlines, falling to zero over 2 mm."""
     landmarks = (head.template[head.faces[faces]] * barycentrics[..., None]).sum(1)
     mask = np.zeros(head.num_vertices, dtype=np.float32)
