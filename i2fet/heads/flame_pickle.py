@@ -121,8 +121,17 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
         TypeError: If it is not a dictionary, or a value no array.
         KeyError: If one is missing.
     """
-    with path.open("rb") as file:
-        content = _Unpickler(file, encoding="latin1").load()
+    content = read_pickle(path)
     if not isinstance(content, dict):
         raise TypeError(f"it holds a {type(content).__name__}, not a dictionary")
     return {name: as_array(content[name]) for name in names}
+
+
+def read_pickle(path: Path) -> Any:
+    """Plain values, and arrays for `as_array`.
+
+    Raises:
+        UnpicklingError: If the file is no pickle or names anything but arrays.
+    """
+    with path.open("rb") as file:
+        return _Unpickler(file, encoding="latin1").load()
