@@ -10,7 +10,7 @@ its outline fades out, so hair and background stay whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -173,6 +173,22 @@ def crop_head(photo: Image, vertices: Tensor, camera: Tensor, size: int) -> Crop
         float(np.clip(middle - side / 2, 0, extent - side))
         for middle, extent in zip(((low + high) / 2).tolist(), (width, height), strict=True)
     ]
+    return crop_square(photo, camera, corner, side, size)
+
+
+def crop_square(
+    photo: Image, camera: Tensor, corner: Sequence[float], side: float, size: int
+) -> Crop:
+    """A square of a photo, `size` pixels wide; beyond the photo, its edges.
+
+    Args:
+        photo: (H, W, 3).
+        camera: (1, 3) of the photo.
+        corner: Left and top, pixels of the photo.
+        side: Pixels of the photo.
+        size: Of the crop, pixels.
+    """
+    height, width = photo.shape[:2]
     scale = size / side
     matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]], np.float32)
     centre = torch.tensor([width / 2 - corner[0] - side / 2, side / 2 + corner[1] - height / 2])
