@@ -11,7 +11,15 @@ from torch import Tensor
 from i2fet.nn.i2fet import I2fet
 from i2fet.nn.pair_generator import PairGenerator
 
-MODEL_OPTIONS = ("latent", "hidden", "use_ifed", "share_ifed", "face_encoders", "text_encoders")
+MODEL_OPTIONS = (
+    "latent",
+    "hidden",
+    "use_ifed",
+    "share_ifed",
+    "face_encoders",
+    "text_encoders",
+    "prior",
+)
 
 
 class ExpressionGenerator(PairGenerator):
@@ -22,6 +30,7 @@ class ExpressionGenerator(PairGenerator):
 
     Attributes:
         model: The network, in standardised coefficients.
+        temperature: Factor on the noise.
     """
 
     task = "I2FETTask"
@@ -36,6 +45,7 @@ class ExpressionGenerator(PairGenerator):
             exchange=hparams["exchange"],
             **{name: hparams[name] for name in MODEL_OPTIONS},
         )
+        self.temperature = hparams["temperature"]
 
     def noise(self, rows: int, generator: torch.Generator) -> Tensor:
         """(2, rows, 2, latent) standard normal, from the CPU: a seed means the same anywhere."""
@@ -56,6 +66,7 @@ class ExpressionGenerator(PairGenerator):
         Returns:
             Expression (B, 2, 50), clamped to the head's range, and pose (B, 2, 6).
         """
+        noise = self.temperature * noise
         return self._restore(*self.model.generate(tokens, mask, instruction, noise))
 
     def sample(

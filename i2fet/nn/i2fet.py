@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from i2fet.coefficients import EXPRESSION_SIZE, POSE_SIZE
 from i2fet.nn.ifed import Ifed, TextCondition
+from i2fet.nn.prior import FlowPrior, Prior
 
 
 class Posterior(NamedTuple):
@@ -36,6 +37,8 @@ class Reconstruction(NamedTuple):
         expression_posterior: Of z_e.
         pose_posterior: Of z_p.
         expression_condition: (B, 2, 50) x_emb^e of eq. 4, for the encoder.
+        latents: (2, B, 2, latent), z~_e and z~_p.
+        text: (B, 2, D) text rows of the decoder's IFED.
     """
 
     expression: Tensor
@@ -43,6 +46,8 @@ class Reconstruction(NamedTuple):
     expression_posterior: Posterior
     pose_posterior: Posterior
     expression_condition: Tensor
+    latents: Tensor
+    text: Tensor
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -103,6 +108,7 @@ class I2fet(nn.Module):
         hidden: Width of the VAEs' hidden layers.
         use_ifed: Without it the condition is a linear map of the pooled text (Table V).
         share_ifed: Whether the encoder's and the decoder's pass use the same weights.
+        prior: "normal" is the paper's; "flow" learns where the posterior's latents lie.
         caft: Further arguments of `Caft`; unused without IFED.
     """
 
@@ -113,6 +119,7 @@ class I2fet(nn.Module):
         hidden: int = 256,
         use_ifed: bool = True,
         share_ifed: bool = True,
+        prior: Prior = "normal",
         **caft: Any,
     ) -> None:
         super().__init__()
@@ -121,6 +128,7 @@ class I2fet(nn.Module):
         self.decoder_ifed = None if share_ifed else make_condition(text_width, use_ifed, **caft)
         self.expression_vae = ConditionalVae(EXPRESSION_SIZE, latent, hidden)
         self.pose_vae = ConditionalVae(POSE_SIZE, latent, hidden)
+        self.prior = FlowPrior(latent, text_width) if prior == "flow" else None
 
     def decode(self, latents: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Eq. 8 to 10.
@@ -170,7 +178,8 @@ class I2fet(nn.Module):
         latents = torch.stack([p.sample(n) for p, n in zip(posteriors, noise, strict=True)])
         if self.decoder_ifed is not None:
             text = self.decoder_ifed.encode_text(tokens, mask)[instruction]
-        return Reconstruction(*self.decode(latents, text), *posteriors, conditions[0])
+        decoded = self.decode(latents, text)
+        return Reconstruction(*decoded, *posteriors, conditions[0], latents, text)
 
     def generate(
         self, tokens: Tensor, mask: Tensor, instruction: Tensor, noise: Tensor
@@ -186,5 +195,6 @@ class I2fet(nn.Module):
         Returns:
             Expression (B, 2, 50) and pose (B, 2, 6), standardised.
         """
-        text = (self.decoder_ifed or self.ifed).encode_text(tokens, mask)
-        return self.decode(noise, text[instruction])
+        text = (self.decoder_ifed or self.ifed).encode_text(tokens, mask)[instruction]
+        latents = noise if self.prior is None else self.prior(noise, text)
+        return self.decode(latents, text)

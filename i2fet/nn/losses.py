@@ -30,11 +30,16 @@ def reconstruction_error(target: Tensor, output: Tensor, reduction: Reduction) -
     return error / len(target) if reduction == "sum" else error
 
 
-def kl_divergence(posterior: Posterior) -> Tensor:
-    """KL to the standard normal in nats, summed over rows and latents, mean over the batch."""
+def kl_divergence(posterior: Posterior, free_bits: float = 0.0) -> Tensor:
+    """KL to the standard normal in nats, summed over rows and latents, mean over the batch.
+
+    Args:
+        posterior: Of the latents.
+        free_bits: Nats that each latent may have for nothing, on average over the batch.
+    """
     mean, log_variance = posterior
-    terms = mean.square() + log_variance.exp() - log_variance - 1
-    return 0.5 * terms.sum() / len(mean)
+    terms = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
+    return terms.mean(dim=0).clamp(min=free_bits).sum()
 
 
 def gradient_shares(

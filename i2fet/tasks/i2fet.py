@@ -22,6 +22,7 @@ from i2fet.nn.losses import (
     kl_divergence,
     reconstruction_error,
 )
+from i2fet.nn.prior import Prior
 from i2fet.tasks.base import BaseTask, DataSource, Evaluated, Values
 
 Batch = dict[str, Tensor]
@@ -48,6 +49,11 @@ class I2FETTask(BaseTask):
         scale: "standard" standardises coefficients by the training set; "raw" leaves them.
         reduction: Of the reconstruction error: "sum" over coefficients or their "mean".
         kl_factor: The factor before the bracket of eq. 11 and 12.
+        kl_warmup: Epochs of training in which this factor rises from 0.
+        free_bits: Nats that each latent may have for nothing.
+        prior: "normal" generates from standard normal latents, as the paper does; "flow" learns
+            where the posterior's latents lie, which a weak KL term leaves far from normal.
+        temperature: Factor on the noise when faces are generated; above 1 they differ more.
         pose_weight: Of eq. 12; 0 leaves the pose untrained (Table VI).
         vertex_weight: Of eq. 14 in units of the training set's vertex spread, where 10 gives it
             about the pose's part in the gradient; 0 leaves it out.
@@ -76,6 +82,10 @@ class I2FETTask(BaseTask):
         scale: Literal["standard", "raw"] = "standard",
         reduction: Reduction = "sum",
         kl_factor: float = 0.5,
+        kl_warmup: int = 0,
+        free_bits: float = 0.0,
+        prior: Prior = "normal",
+        temperature: float = 1.0,
         pose_weight: float = 1.0,
         vertex_weight: float = 10.0,
         optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=8e-4, fused=True),
@@ -112,7 +122,8 @@ class I2FETTask(BaseTask):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Eq. 15 for one batch."""
-        terms = self._terms(batch, self._reconstruct(batch, self._training_noise(batch, batch_idx)))
+        sources = [self._step_source(batch_idx)]
+        terms = self._terms(batch, self._reconstruct(batch, sources), sources)
         if batch_idx == 0:
             shares = gradient_shares(self._weighted(terms), self.generator.parameters())
             self.log_dict({f"train/gradient_share_{k}": v for k, v in shares.items()})
@@ -165,51 +176,68 @@ class I2FETTask(BaseTask):
         super().on_load_checkpoint(checkpoint)
         self.noise_seed = checkpoint["noise_seed"]
 
-    def _training_noise(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Its own for every step and process, whatever came before."""
+    def _step_source(self, batch_idx: int) -> torch.Generator:
+        """Of random numbers: its own for every step and process, whatever came before."""
         place = [self.noise_seed, self.current_epoch, batch_idx, self.global_rank]
         (seed,) = np.random.SeedSequence(place).generate_state(1)
-        rows = len(batch["instruction"])
-        return self.generator.noise(rows, torch.Generator().manual_seed(int(seed)))
+        return torch.Generator().manual_seed(int(seed))
 
-    def _sample_noise(self, batch: Batch) -> Tensor:
+    def _sample_sources(self, batch: Batch) -> list[torch.Generator]:
         """Each sample's own, however samples are shared out over batches and processes."""
-        seeds = batch["sample"].tolist()
-        sources = (torch.Generator().manual_seed(seed) for seed in seeds)
-        return torch.cat([self.generator.noise(1, source) for source in sources], dim=1)
+        return [torch.Generator().manual_seed(seed) for seed in batch["sample"].tolist()]
+
+    def _noise(self, batch: Batch, sources: list[torch.Generator]) -> Tensor:
+        rows = len(batch["instruction"]) // len(sources)
+        return torch.cat([self.generator.noise(rows, source) for source in sources], dim=1)
 
     def _generate(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        expression, pose = self.generator(*_text(batch), self._sample_noise(batch))
+        noise = self._noise(batch, self._sample_sources(batch))
+        expression, pose = self.generator(*_text(batch), noise)
         return expression, pose
 
-    def _reconstruct(self, batch: Batch, noise: Tensor) -> Reconstruction:
+    def _reconstruct(self, batch: Batch, sources: list[torch.Generator]) -> Reconstruction:
         target = self.generator.scaler.standardize(batch["expression"], batch["pose"])
-        return self.generator.model(*target, *_text(batch), noise)
+        return self.generator.model(*target, *_text(batch), self._noise(batch, sources))
 
-    def _terms(self, batch: Batch, output: Reconstruction) -> dict[str, Tensor]:
+    def _terms(
+        self, batch: Batch, output: Reconstruction, sources: list[torch.Generator]
+    ) -> dict[str, Tensor]:
         real = batch["expression"], batch["pose"]
         target = self.generator.scaler.standardize(*real)
-        reduction = self.hparams["reduction"]
+        reduction, free_bits = self.hparams["reduction"], self.hparams["free_bits"]
         terms = {
             "expression": reconstruction_error(target[0], output.expression, reduction),
-            "kl_expression": kl_divergence(output.expression_posterior),
+            "kl_expression": kl_divergence(output.expression_posterior, free_bits),
             "pose": reconstruction_error(target[1], output.pose, reduction),
-            "kl_pose": kl_divergence(output.pose_posterior),
+            "kl_pose": kl_divergence(output.pose_posterior, free_bits),
         }
         if self.vertex_loss is not None:
             restored = self.generator.scaler.restore(output.expression, output.pose)
             error = self.vertex_loss(batch["shape"], real, restored)
             terms["vertices"] = error / self.vertex_scale.square()
+        if self.generator.model.prior is not None:
+            start, time = self._noise(batch, sources), self._times(batch, sources)
+            latents, text = output.latents.detach(), output.text.detach()
+            terms["flow"] = self.generator.model.prior.error(latents, text, start, time)
         return terms
+
+    def _times(self, batch: Batch, sources: list[torch.Generator]) -> Tensor:
+        rows = len(batch["instruction"]) // len(sources)
+        times = torch.cat([torch.rand(rows, generator=source) for source in sources])
+        return times.to(batch["instruction"].device)
 
     def _weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         hparams = self.hparams
+        kl_weight = 2 * hparams["kl_factor"]
+        if self.training and self.current_epoch < hparams["kl_warmup"]:
+            kl_weight *= (self.current_epoch + 1) / (hparams["kl_warmup"] + 1)
         weights = {
             "expression": 1.0,
-            "kl_expression": 2 * hparams["kl_factor"],
+            "kl_expression": kl_weight,
             "pose": hparams["pose_weight"],
-            "kl_pose": 2 * hparams["kl_factor"] * hparams["pose_weight"],
+            "kl_pose": kl_weight * hparams["pose_weight"],
             "vertices": hparams["vertex_weight"],
+            "flow": 1.0,
         }
         return {name: weights[name] * term for name, term in terms.items()}
 
@@ -221,8 +249,9 @@ class I2FETTask(BaseTask):
 
     def _evaluate(self, stage: str, batch: Batch) -> Evaluated:
         emotion = batch["emotion"]
-        output = self._reconstruct(batch, self._sample_noise(batch))
-        self._log_terms(stage, self._terms(batch, output), len(emotion))
+        sources = self._sample_sources(batch)
+        output = self._reconstruct(batch, sources)
+        self._log_terms(stage, self._terms(batch, output, sources), len(emotion))
         real = self._faces(batch["expression"], batch["pose"])
         generated = self._faces(*self._generate(batch))
         self.diversity.update(real, emotion, real=True)

@@ -17,6 +17,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"share_ifed": False},
     {"use_ifed": False},
     {"use_ifed": False, "share_ifed": False},
+    {"prior": "flow"},
 ]
 
 
@@ -95,7 +96,11 @@ def test_shapes_and_gradients_of_every_parameter(options: dict[str, Any]) -> Non
     assert output.pose.shape == (6, 2, 6)
     assert output.expression_posterior.mean.shape == (6, 2, 16)
     tensors = (output.expression, output.pose, *output.expression_posterior, *output.pose_posterior)
-    torch.stack([tensor.square().sum() for tensor in tensors]).sum().backward()
+    total = torch.stack([tensor.square().sum() for tensor in tensors]).sum()
+    if model.prior is not None:
+        noise = torch.randn_like(output.latents)
+        total = total + model.prior.error(output.latents, output.text, noise, torch.rand(6))
+    total.backward()
     dead = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     without_ifed = {
         f"{vae}_vae.project_latent.{kind}"

@@ -139,6 +139,14 @@ def test_kl_equals_torch_distributions() -> None:
     assert kl_divergence(Posterior(torch.zeros(2, 2, 3), torch.zeros(2, 2, 3))) == 0
 
 
+def test_free_bits_charge_only_what_is_above_them() -> None:
+    mean = torch.zeros(4, 2, 3)
+    mean[:, 0, 0] = 2.0
+    posterior = Posterior(mean, torch.zeros_like(mean))
+    assert kl_divergence(posterior) == 2
+    assert kl_divergence(posterior, free_bits=0.5) == pytest.approx(2 + 5 * 0.5)
+
+
 def test_reconstruction_error_is_torchs_mse_per_element_or_per_pair() -> None:
     target, output = torch.randn(2, 8, 2, 50)
     mean = nn.functional.mse_loss(output, target)

@@ -105,6 +105,8 @@ def test_diversity_shows_a_collapsed_posterior(tmp_path: Path) -> None:
         {"exchange": "symmetric"},
         {"use_ifed": False},
         {"share_ifed": False},
+        {"prior": "flow", "kl_factor": 0.01, "temperature": 1.2},
+        {"kl_warmup": 2, "free_bits": 0.1},
         {"scale": "raw"},
         {"caft_layers": 2, "face_encoders": 1},
     ],
@@ -117,6 +119,34 @@ def test_every_option_trains_and_reloads(tmp_path: Path, options: dict[str, Any]
         assert torch.equal(value, task.state_dict()[name])
     standardised = not torch.equal(again.generator.scaler.expression_std, torch.ones(50))
     assert standardised is (options.get("scale") != "raw")
+
+
+def test_the_flow_leaves_the_vae_as_it_is(tmp_path: Path) -> None:
+    task, trainer = fit(tmp_path, prior="flow")
+    assert trainer.callback_metrics["val/flow"] > 0
+    batch, sources = FakePairs().batches[0], [torch.Generator().manual_seed(0)]
+    task.zero_grad()
+    task._terms(batch, task._reconstruct(batch, sources), sources)["flow"].backward()
+    model = task.generator.model
+    moved = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert moved == {f"prior.{name}" for name, _ in model.prior.named_parameters()}
+
+
+def test_temperature_widens_what_is_generated(trained: Trained) -> None:
+    generator = ExpressionGenerator.from_checkpoint(trained[2])
+    spread = {}
+    for temperature in (0.5, 1.0, 2.0):
+        generator.temperature = temperature
+        faces, _ = generator.generate(*sentences(), 64, torch.Generator().manual_seed(0))
+        spread[temperature] = float(faces.std(dim=1).mean())
+    assert spread[0.5] < spread[1.0] < spread[2.0]
+
+
+def test_the_kl_term_warms_up_in_training_alone(tmp_path: Path) -> None:
+    task, _ = fit(tmp_path, kl_factor=1.0, kl_warmup=3)
+    terms = {name: torch.ones(()) for name in ("expression", "kl_expression", "pose", "kl_pose")}
+    assert float(task.train()._weighted(terms)["kl_pose"]) < 2
+    assert float(task.eval()._weighted(terms)["kl_pose"]) == 2
 
 
 def test_generation_has_its_shapes_and_range(trained: Trained) -> None:
