@@ -40,7 +40,7 @@ from datamodules.records import FaceRecords, read_marker
 from datamodules.selection import select_faces
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import LABEL_SETS, Emotion
-from i2fet.errors import DatasetError
+from i2fet.errors import DatasetError, OptionError
 from i2fet.files import replacing
 from i2fet.heads import load_head
 from i2fet.instructions import Style, all_instructions, pair_instructions
@@ -79,6 +79,7 @@ class ExpressionDataModule(LightningDataModule):
             28,335 of CelebV-HQ.
         split: "subject" keeps the subjects of the parts apart; "sample" splits the samples at
             random, as the paper does. 10 % are for testing, 10 % of the rest for validation.
+            "test" leaves everybody for testing what was trained on other people.
         instructions: "paper" for Table I's five sentences, "open" for further wordings as well.
         batch_size: Samples in a batch.
         num_workers: Processes that load batches; the tables are in memory, so 0 is fastest.
@@ -137,7 +138,7 @@ class ExpressionDataModule(LightningDataModule):
         head: str = "arkit",
         text: str = "minilm",
         samples: int | None = None,
-        split: Literal["subject", "sample"] = "subject",
+        split: Literal["subject", "sample", "test"] = "subject",
         instructions: Style = "paper",
         batch_size: int = 128,
         num_workers: int = 0,
@@ -189,7 +190,13 @@ class ExpressionDataModule(LightningDataModule):
             logger.info("%d sentences", len(self._sentences["mask"]))
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the tables into memory, split them and draw the samples; equal on all ranks."""
+        """Read the tables into memory, split them and draw the samples; equal on all ranks.
+
+        Raises:
+            OptionError: Nobody is left to train on.
+        """
+        if stage == "fit" and self.split == "test":
+            raise OptionError("--data.split test leaves nobody to train on; use subject or sample")
         if not self._datasets:
             self._build()
             log = logger.warning if self.synthetic else logger.info
@@ -316,15 +323,20 @@ class ExpressionDataModule(LightningDataModule):
         Args:
             take: Makes samples of some rows of `faces`; the number is used where it is a choice.
         """
-        sizes = split_sizes(self.num_samples)
-        if self.split == "subject":
+        everybody = torch.arange(len(self.faces.subject))
+        if self.split == "sample":
+            items = take(everybody, self.num_samples)
+            pieces = split_samples(len(items), self.seed)
+            parts = {part: items[piece] for part, piece in pieces.items()}
+            self.rows = {part: _rows_of(some).unique() for part, some in parts.items()}
+            return parts
+        if self.split == "test":
+            self.rows = dict.fromkeys(PARTS, everybody[:0]) | {"test": everybody}
+            sizes = dict.fromkeys(PARTS, 0) | {"test": self.num_samples}
+        else:
             self.rows = split_subjects(self.faces.subject, self.faces.emotion, self.seed)
-            return {part: take(self.rows[part], sizes[part]) for part in PARTS}
-        items = take(torch.arange(len(self.faces.subject)), self.num_samples)
-        pieces = split_samples(len(items), self.seed)
-        parts = {part: items[piece] for part, piece in pieces.items()}
-        self.rows = {part: _rows_of(some).unique() for part, some in parts.items()}
-        return parts
+            sizes = split_sizes(self.num_samples)
+        return {part: take(self.rows[part], sizes[part]) for part in PARTS}
 
     def _draw_samples(self, rows: Tensor, count: int) -> Samples:
         sentences = len(pair_instructions(self.emotions[0], self.emotions[1], self.style))
@@ -345,8 +357,10 @@ class ExpressionDataModule(LightningDataModule):
         self.statistics, self.class_means = {}, {}
         for name in ("expression", "pose"):
             values = getattr(faces, name)
-            self.statistics[f"{name}_mean"] = values.mean(0)
-            self.statistics[f"{name}_std"] = values.std(0, correction=0)
+            mean = values.mean(0)
+            self.statistics[f"{name}_mean"] = mean
+            # `std` warns where nobody is trained on.
+            self.statistics[f"{name}_std"] = (values - mean).square().mean(0).sqrt()
             means = [values[emotion == label].mean(0) for label in range(len(self.emotions))]
             self.class_means[name] = torch.stack(means)
 

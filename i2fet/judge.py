@@ -75,7 +75,10 @@ class ExpressionJudge(nn.Module):
         self._hparams = hparams
         self.image_size = int(hparams["image_size"])
         self.classifier = ExpressionClassifier(
-            len(self.provenance.emotions), hparams["backbone"], hparams["small_images"]
+            len(self.provenance.emotions),
+            hparams["backbone"],
+            self.image_size,
+            hparams["small_images"],
         )
         self.head = load_head(self.provenance.head)
 

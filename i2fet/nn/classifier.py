@@ -1,4 +1,4 @@
-"""The expression classifier (Section IV-C): a ResNet over shape images."""
+"""The expression classifier (Section IV-C): a ResNet, or a cheaper network, over shape images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-Backbone = Literal["resnet18", "resnet50", "resnet101"]
+from i2fet.nn.histograms import GradientHistograms
+
+Backbone = Literal["histograms", "resnet18", "resnet50", "resnet101"]
+
+CELL = 4
+HIDDEN = 384
+SMALLEST_SPREAD = 0.02
+"""Of a histogram's values; those that hardly vary are not blown up beyond it."""
 
 
 class ExpressionClassifier(nn.Module):
@@ -17,21 +24,28 @@ class ExpressionClassifier(nn.Module):
 
     Args:
         classes: C.
-        backbone: A ResNet of torchvision, untrained.
-        small_images: Keep more of images of less than 100 pixels: the first layers then halve
-            them once instead of twice.
+        backbone: A ResNet of torchvision, untrained; or "histograms" of gradient directions and
+            one hidden layer, which cannot be fooled by places as ResNets can, since every place
+            has its own weights, and learns within minutes on a CPU. Its maps have a single place.
+        image_size: S, pixels; a multiple of `CELL` for histograms.
+        small_images: Keep more of images of less than 100 pixels: the first layers of a ResNet
+            then halve them once instead of twice.
+        dropout: Share of the histograms' hidden layer that training leaves out.
     """
 
     def __init__(
-        self, classes: int, backbone: Backbone = "resnet101", small_images: bool = False
+        self,
+        classes: int,
+        backbone: Backbone = "resnet101",
+        image_size: int = 224,
+        small_images: bool = False,
+        dropout: float = 0.3,
     ) -> None:
         super().__init__()
-        resnet = get_model(backbone, weights=None)
-        if small_images:
-            resnet.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=2, padding=1, bias=False)
-            resnet.maxpool = nn.Identity()
-        layers, width = list(resnet.children())[:-2], resnet.fc.in_features
-        self.features = nn.Sequential(*layers)
+        if backbone == "histograms":
+            self.features, width = _histogram_features(image_size, dropout), HIDDEN
+        else:
+            self.features, width = _resnet_features(backbone, small_images)
         self.classify = nn.Conv2d(width, classes, kernel_size=1, bias=False)
         # Each class starts as unlikely as one of C, which one-against-rest losses need.
         self.bias = nn.Parameter(torch.full((classes, 1, 1), -math.log(classes - 1)))
@@ -43,3 +57,27 @@ class ExpressionClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C) logits of (B, 3, S, S) uint8 images."""
         return self.activation_maps(images).mean(dim=(2, 3))
+
+
+def _resnet_features(backbone: str, small_images: bool) -> tuple[nn.Sequential, int]:
+    resnet = get_model(backbone, weights=None)
+    if small_images:
+        resnet.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=2, padding=1, bias=False)
+        resnet.maxpool = nn.Identity()
+    return nn.Sequential(*list(resnet.children())[:-2]), resnet.fc.in_features
+
+
+def _histogram_features(image_size: int, dropout: float) -> nn.Sequential:
+    histograms = GradientHistograms(CELL)
+    numbers = histograms(torch.zeros(1, 3, image_size, image_size)).numel()
+    return nn.Sequential(
+        histograms,
+        nn.Flatten(),
+        nn.BatchNorm1d(numbers, eps=SMALLEST_SPREAD**2, affine=False),
+        nn.Dropout(dropout / 3),
+        nn.Linear(numbers, HIDDEN, bias=False),
+        nn.BatchNorm1d(HIDDEN),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Unflatten(1, (HIDDEN, 1, 1)),
+    )

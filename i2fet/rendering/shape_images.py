@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import InterpolationMode, rotate
+from torch.nn import functional
 
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads.base import HeadModel
@@ -56,10 +56,20 @@ def draw_shape_images(head: HeadModel, faces: FaceCoefficients, size: int) -> Te
     return torch.from_numpy(pictures).to(faces.shape.device).permute(0, 3, 1, 2)
 
 
-def rotate_images(images: Tensor, degrees: float) -> Tensor:
-    """Turn (B, 3, S, S) uint8 images counter-clockwise about their centres, on plain paper."""
+def rotate_images(images: Tensor, degrees: float | Tensor) -> Tensor:
+    """Turn images counter-clockwise about their centres, on plain paper.
+
+    Args:
+        images: (B, 3, S, S) uint8.
+        degrees: One angle, or (B,) of them.
+    """
+    angles = torch.as_tensor(degrees, dtype=torch.float32).to(images.device).deg2rad()
+    cos, sin = angles.cos().expand(len(images)), angles.sin().expand(len(images))
+    zero = torch.zeros_like(cos)
+    rows = [torch.stack([cos, -sin, zero], dim=1), torch.stack([sin, cos, zero], dim=1)]
+    grid = functional.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
     paper = 255 * torch.tensor(PAPER, device=images.device)[:, None, None]
-    turned = paper + rotate(images - paper, degrees, InterpolationMode.BILINEAR)
+    turned = paper + functional.grid_sample(images - paper, grid, align_corners=False)
     return turned.round().clamp(0, 255).byte()
 
 

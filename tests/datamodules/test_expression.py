@@ -27,7 +27,7 @@ from datamodules.pairs import Batch
 from datamodules.records import FaceRecords
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import CKPLUS_EMOTIONS
-from i2fet.errors import AssetError, DatasetError
+from i2fet.errors import AssetError, DatasetError, OptionError
 from i2fet.heads import load_head
 from i2fet.instructions import all_instructions
 from i2fet.nn import vertex_spread
@@ -183,6 +183,19 @@ def test_sizes_and_order_of_the_parts(corpus: Path, tmp_path: Path, split: str) 
 def test_sample_split_shares_subjects(corpus: Path, tmp_path: Path) -> None:
     module = set_up(make(corpus, tmp_path, split="sample"))
     assert set(module.subjects["train"]) & set(module.subjects["test"])
+
+
+@pytest.mark.parametrize("view", ["pairs", "faces"])
+def test_everybody_can_be_for_testing(corpus: Path, tmp_path: Path, view: str) -> None:
+    module = make(corpus, tmp_path, split="test", view=view)
+    module.setup("test")
+    people = sorted({record.subject for record in module.records.records})
+    assert module.subjects == {"train": [], "val": [], "test": people}
+    assert len(module.rows["test"]) == len(module.faces.subject)
+    judged = sum(len(batch["emotion"]) for batch in module.test_dataloader())
+    assert judged == (SAMPLES if view == "pairs" else len(module.faces.subject))
+    with pytest.raises(OptionError, match="split test leaves nobody to train on"):
+        module.setup("fit")
 
 
 def test_statistics_of_the_training_part(module: ExpressionDataModule, corpus: Path) -> None:

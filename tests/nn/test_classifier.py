@@ -31,7 +31,7 @@ def test_it_is_torchvisions_resnet() -> None:
 
 @pytest.mark.parametrize(("small_images", "side"), [(False, 2), (True, 4)])
 def test_small_images_keep_larger_maps(small_images: bool, side: int) -> None:
-    classifier = ExpressionClassifier(5, "resnet18", small_images).eval()
+    classifier = ExpressionClassifier(5, "resnet18", small_images=small_images).eval()
     with torch.no_grad():
         maps = classifier.activation_maps(pictures(1, 64))
     assert maps.shape == (1, 5, side, side)
@@ -45,9 +45,15 @@ def test_logits_are_the_maps_means() -> None:
         torch.testing.assert_close(classifier(images), maps.mean(dim=(2, 3)))
 
 
+def test_histograms_have_a_single_map_place() -> None:
+    classifier = ExpressionClassifier(5, "histograms", image_size=64).eval()
+    with torch.no_grad():
+        assert classifier.activation_maps(pictures(3, 64)).shape == (3, 5, 1, 1)
+
+
 @pytest.mark.parametrize("backbone", get_args(Backbone))
 def test_every_backbone_has_a_logit_for_each_class(backbone: Backbone) -> None:
-    classifier = ExpressionClassifier(8, backbone).eval()
+    classifier = ExpressionClassifier(8, backbone, image_size=32).eval()
     with torch.no_grad():
         assert classifier(pictures(1, 32)).shape == (1, 8)
 
@@ -57,8 +63,9 @@ def test_each_class_starts_as_unlikely_as_one_of_all() -> None:
     assert torch.sigmoid(classifier.bias).flatten().tolist() == pytest.approx([1 / 8] * 8)
 
 
-def test_it_fits_a_batch() -> None:
-    classifier = ExpressionClassifier(2, "resnet18")
+@pytest.mark.parametrize("backbone", ["histograms", "resnet18"])
+def test_it_fits_a_batch(backbone: Backbone) -> None:
+    classifier = ExpressionClassifier(2, backbone, image_size=32)
     images = torch.zeros(8, 3, 32, 32, dtype=torch.uint8)
     images[4:, :, :16] = 255
     labels = torch.arange(8) // 4

@@ -82,6 +82,16 @@ def test_rotation_is_pillows_inside(head: ArkitHead, faces: FaceCoefficients) ->
     assert np.abs(result - expected)[inside, inside].mean() < 1.5
 
 
+def test_every_image_can_be_turned_by_its_own_angle(
+    head: ArkitHead, faces: FaceCoefficients
+) -> None:
+    images = draw_shape_images(head, faces, SIZE)
+    turned = rotate_images(images, torch.tensor([10.0, -20.0, 0.0]))
+    assert torch.equal(turned[:1], rotate_images(images[:1], 10))
+    assert torch.equal(turned[1:2], rotate_images(images[1:2], -20))
+    assert torch.equal(turned[2], images[2])
+
+
 def test_corners_of_turned_images_are_paper(head: ArkitHead) -> None:
     plain = (255 * torch.tensor(PAPER)).round().byte()
     images = plain[:, None, None].expand(1, 3, SIZE, SIZE)

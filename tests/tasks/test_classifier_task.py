@@ -89,7 +89,15 @@ def test_testing_measures_turned_images_too(trained: Trained, tmp_path: Path) ->
     assert {"test/acc1", "test/gmean", "test/ece"} <= set(result)
 
 
-@pytest.mark.parametrize("options", [{"loss": "cross_entropy"}, {"loss": "mek"}, {"augment": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": "cross_entropy"},
+        {"loss": "mek"},
+        {"mirror": True, "rotation": 20.0},
+        {"random_identity": True},
+    ],
+)
 def test_every_option_trains_and_reloads(tmp_path: Path, options: dict[str, Any]) -> None:
     task, trainer = fit(tmp_path, **options)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
