@@ -5,16 +5,20 @@ from callbacks.confusion import ConfusionMatrices
 from callbacks.curves import MetricCurves
 from callbacks.identity import RunIdentity
 from callbacks.latents import LatentMaps
+from callbacks.progress import JsonProgress
 from callbacks.review import ReviewLogger, RunArtifacts
+from callbacks.termination import TerminationCheckpoint
 from callbacks.transitions import RenderedTransitions
 
 __all__ = [
     "CacheSamples",
     "ConfusionMatrices",
+    "JsonProgress",
     "LatentMaps",
     "MetricCurves",
     "RenderedTransitions",
     "ReviewLogger",
     "RunArtifacts",
     "RunIdentity",
+    "TerminationCheckpoint",
 ]

@@ -62,6 +62,7 @@ def draw_curves(values: Mapping[str, Mapping[int, float]], path: Path) -> None:
         for stage, curve in curves.items():
             axes.plot(*_finite(curve), marker=".", label=stage)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(fontsize=8)
     figure.savefig(path, dpi=100)
 

@@ -95,7 +95,7 @@ def draw_maps(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5 * len(maps) + 1.2, 4.5), layout="constrained")
-    colors = colormaps["Dark2"]
+    colors = colormaps["tab10"]
     for column, (name, points) in enumerate(maps.items(), start=1):
         axes = figure.add_subplot(1, len(maps), column)
         for label in np.unique(labels):

@@ -6,6 +6,7 @@ import argparse
 import logging
 import math
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from i2fet.errors import I2fetError, PhotoError
+from i2fet.errors import I2fetError, OptionError, PhotoError
 from i2fet.files import check_output
 
 LIGHTNING_COMMANDS = {
@@ -35,28 +36,45 @@ DATA = "data."
 DEFAULT_CHECKPOINT = Path("outputs/demo/i2fet.ckpt")
 
 
-def lightning(args: Sequence[str] | None) -> None:
+def lightning(args: Sequence[str] | None) -> int:
     """Run one of Lightning's commands: any config of `experiments/`, any override.
 
     Args:
         args: None for those of the command line.
+
+    Returns:
+        0 done, 143 stopped by SIGTERM.
+
+    Raises:
+        OptionError: If options contradict each other.
     """
     from lightning.pytorch import LightningDataModule, LightningModule
-    from lightning.pytorch.cli import LightningCLI
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+
+    from callbacks import RunIdentity
+    from i2fet.training import RunConfig, TrainingCLI, TrainingParser
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hardware lists and adverts
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    LightningCLI(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
-        args=None if args is None else list(args),
-    )
+    try:
+        TrainingCLI(
+            LightningModule,
+            LightningDataModule,
+            save_config_callback=RunConfig,
+            trainer_defaults={"callbacks": [RunIdentity()]},
+            parser_class=TrainingParser,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            args=None if args is None else list(args),
+        )
+    except MisconfigurationException as error:
+        raise OptionError(" ".join(str(error).split())) from error
+    except SIGTERMException:
+        return 128 + signal.SIGTERM
+    return 0
 
 
 def animate(arguments: argparse.Namespace) -> None:
@@ -398,8 +416,7 @@ def run(args: Sequence[str] | None) -> int:
     """Run one command line and give its exit code; user errors are raised."""
     command = (sys.argv[1:] if args is None else args)[:1]
     if command and command[0] in LIGHTNING_COMMANDS:
-        lightning(args)
-        return 0
+        return lightning(args)
     arguments = build_parser().parse_args(args)
     return arguments.run(arguments) or 0
 
