@@ -14,6 +14,9 @@ INSTRUCTION ?= Turn this face from sadness to happiness.
 CKPLUS ?= data/ckplus-synthetic
 CELEBVHQ ?= data/celebvhq-synthetic
 
+# Pictures and W&B, layered over every experiment; WATCH= leaves them out.
+WATCH ?= --config experiments/logging.yaml
+
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -53,8 +56,8 @@ data/ckplus-synthetic/SYNTHETIC.json: | $(READY)
 
 .PHONY: train-ckplus
 train-ckplus: $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckplus-synthetic/SYNTHETIC.json) | $(READY) ## Data, cache, I2FET, evaluation on CKPLUS=... or the synthetic twin
-	@$(I2FET) fit --config experiments/ckplus/i2fet.yaml --data.root $(CKPLUS) $(ARGS)
-	@$(I2FET) test --config experiments/ckplus/i2fet.yaml --data.root $(CKPLUS) $(ARGS) \
+	@$(I2FET) fit --config experiments/ckplus/i2fet.yaml $(WATCH) --data.root $(CKPLUS) $(ARGS)
+	@$(I2FET) test --config experiments/ckplus/i2fet.yaml $(WATCH) --data.root $(CKPLUS) $(ARGS) \
 		--ckpt_path outputs/ckplus/i2fet/best.ckpt
 
 data/celebvhq-synthetic/SYNTHETIC.json: | $(READY)
@@ -63,8 +66,8 @@ data/celebvhq-synthetic/SYNTHETIC.json: | $(READY)
 
 .PHONY: train-celebvhq
 train-celebvhq: $(if $(filter data/celebvhq-synthetic,$(CELEBVHQ)),data/celebvhq-synthetic/SYNTHETIC.json) | $(READY) ## The same on CELEBVHQ=...
-	@$(I2FET) fit --config experiments/celebvhq/i2fet.yaml --data.root $(CELEBVHQ) $(ARGS)
-	@$(I2FET) test --config experiments/celebvhq/i2fet.yaml --data.root $(CELEBVHQ) $(ARGS) \
+	@$(I2FET) fit --config experiments/celebvhq/i2fet.yaml $(WATCH) --data.root $(CELEBVHQ) $(ARGS)
+	@$(I2FET) test --config experiments/celebvhq/i2fet.yaml $(WATCH) --data.root $(CELEBVHQ) $(ARGS) \
 		--ckpt_path outputs/celebvhq/i2fet/best.ckpt
 
 .PHONY: train-classifier-ckplus

@@ -8,7 +8,9 @@ import yaml
 from i2fet.cli import main
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "experiments").rglob("*.yaml"))
+LAYERS = [ROOT / "experiments/logging.yaml"]
+WRITTEN = sorted((ROOT / "experiments").rglob("*.yaml"))
+CONFIGS = [path for path in WRITTEN if "model" in yaml.safe_load(path.read_text())]
 
 
 def parse(config, *overrides, capsys):
@@ -23,6 +25,20 @@ def test_every_shipped_configuration_is_valid(config, capsys):
     written = yaml.safe_load(config.read_text())
     assert parsed["model"]["class_path"] == written["model"]["class_path"]
     assert parsed["trainer"]["max_epochs"] == written["trainer"]["max_epochs"]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.name)
+@pytest.mark.parametrize("experiment", ["ckplus/i2fet", "ckplus/classifier"])
+def test_layers_add_to_an_experiment(experiment, layer, capsys):
+    config = ROOT / f"experiments/{experiment}.yaml"
+    alone = parse(config, capsys=capsys)["trainer"]
+    both = parse(config, "--config", str(layer), capsys=capsys)["trainer"]
+    written = yaml.safe_load(layer.read_text())["trainer"]
+    for name in ("logger", "callbacks"):
+        before = alone[name] if isinstance(alone[name], list) else [alone[name]]
+        added = [item["class_path"] for item in written[f"{name}+"]]
+        assert both[name][: len(before)] == before
+        assert [item["class_path"] for item in both[name][len(before) :]] == added
 
 
 def test_overrides_win(capsys):
