@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from i2fet.errors import AssetError, OutputError
 from i2fet.files import replacing
@@ -198,25 +200,58 @@ def reading_asset(path: Path, kind: str) -> Iterator[None]:
         raise AssetError(f"{path} is broken or not {kind} ({reason}); get it again") from error
 
 
-def load_weights(path: Path, kind: str) -> dict[str, Any]:
+def load_weights(path: Path, kind: str, ignored: Collection[str] = ()) -> dict[str, Any]:
     """Read a dictionary that `torch.save` wrote, on the CPU, without running any code of it.
 
     Args:
         path: Of the file.
         kind: What it should be, for the error.
+        ignored: Packages whose objects may be in it, of which nothing is kept.
 
     Raises:
         AssetError: If the file is missing, broken, or holds anything but tensors and plain values.
     """
     with reading_asset(path, kind):
+        named = get_unsafe_globals_in_checkpoint(path) if ignored else []
+        harmless: list[Any] = [(_Nothing, n) for n in named if n.split(".")[0] in ignored]
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with safe_globals(harmless):
+                content = torch.load(path, map_location="cpu", weights_only=True)
         except UnpicklingError as error:
             # PyTorch's own message is an essay about how to run the code all the same.
             raise UnpicklingError("it holds more than tensors and plain values") from error
         if not isinstance(content, dict):
             raise TypeError(f"it holds a {type(content).__name__}, not a dictionary")
     return content
+
+
+class _Nothing:
+    """Takes the place of an object that is not wanted."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Whatever it was made from."""
+
+    def __setstate__(self, state: object) -> None:
+        """Whatever it was."""
+
+
+def check_state(state: Mapping[str, Any], module: nn.Module) -> None:
+    """Make sure that tensors are the parameters of a module; counters of batches may be missing.
+
+    Raises:
+        ValueError: Naming the first that is not as it should be.
+    """
+    expected = module.state_dict()
+    for name, values in expected.items():
+        if name not in state and not name.endswith("num_batches_tracked"):
+            raise ValueError(f"{name} is missing")
+        found = state.get(name, values)
+        if not isinstance(found, Tensor) or found.shape != values.shape:
+            raise ValueError(f"{name} is not {' x '.join(map(str, values.shape))}")
+        if found.is_floating_point() and not found.is_meta and not found.isfinite().all():
+            raise ValueError(f"{name} has values that are not finite")
+    if unknown := sorted(set(state) - set(expected)):
+        raise ValueError(f"{unknown[0]} does not belong there")
 
 
 def digest(path: Path) -> str:
@@ -278,6 +313,18 @@ def _convert_flame_uv(source: Path, target: Path) -> None:
     convert_texture(source, target)
 
 
+def _convert_deca(source: Path, target: Path) -> None:
+    from i2fet.perception.deca import convert_deca
+
+    convert_deca(source, target)
+
+
+def _convert_emoca(source: Path, target: Path) -> None:
+    from i2fet.perception.deca import convert_emoca
+
+    convert_emoca(source, target)
+
+
 def _convert_ict(source: Path, target: Path) -> None:
     from i2fet.heads.ict import read_ict, save_ict
     from i2fet.perception.landmark_embedding import embed_landmarks
@@ -315,6 +362,7 @@ ASSETS = {
             "the face encoder 'deca', which is the paper's",
             "non-commercial",
             "https://github.com/yfeng95/DECA",
+            _convert_deca,
         ),
         Asset(
             "emoca",
@@ -323,6 +371,7 @@ ASSETS = {
             "the face encoder 'emoca', DECA with better expressions",
             "non-commercial",
             "https://github.com/radekd91/emoca",
+            _convert_emoca,
         ),
         Asset(
             "clip",
@@ -348,6 +397,9 @@ ASSETS = {
             "the face encoder 'mediapipe'",
             "Apache-2.0",
             "https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker",
+            releases={
+                "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff": "version 1",
+            },
         ),
         Asset(
             "rome",

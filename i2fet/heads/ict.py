@@ -23,16 +23,18 @@ METRES = 0.01
 
 VERTICES, POLYGONS = 26_719, 26_384
 SOLID_VERTICES, SOLID_POLYGONS = 24_591, 24_692
-"""Those up to the eyeballs; after them come tear film, shadows and lashes, which are see-through."""
+"""Those up to the eyeballs; tear film, shadows and lashes, which follow, are see-through."""
 
 LEFT_EYE, RIGHT_EYE = slice(21_451, 23_021), slice(23_021, 24_591)
 PARTS = {
     "mouth_interior": [slice(11_248, 13_294)],
     "tongue": [slice(14_062, 17_039)],
-    "sclera": [slice(17_039, 22_221), slice(23_021, 23_791)],
-    "iris": [slice(22_221, 23_021), slice(23_791, 24_591)],
+    "sclera": [slice(17_039, 24_591)],
 }
 """Vertices of each region; the white of the teeth is the eyes'."""
+
+IRIS_RADIUS, PUPIL_RADIUS = 0.0058, 0.0022
+"""Metres; the eyeballs' outer surface, which is the clear cornea there, is painted so."""
 
 SPLIT = ("browInnerUp", "cheekPuff")
 """Actions that ARKit has one of and ICT-FaceKit two."""
@@ -192,7 +194,7 @@ def _build(
         landmark_barycentrics=torch.zeros(0, 3),
         corrective_basis=torch.stack([action(name) for name in JAW_SHAPES]),
     )
-    return IctHead(data, model.expression_names, model.jaw_open_angle, _regions())
+    return IctHead(data, model.expression_names, model.jaw_open_angle, _regions(mean))
 
 
 def _triangles(polygons: np.ndarray) -> Tensor:
@@ -202,12 +204,18 @@ def _triangles(polygons: np.ndarray) -> Tensor:
     return both[(both >= 0).all(1)]
 
 
-def _regions() -> dict[str, Tensor]:
-    regions = {}
+def _regions(template: Tensor) -> dict[str, Tensor]:
+    regions = {name: torch.zeros(SOLID_VERTICES) for name in (*PARTS, "iris", "pupil")}
     for name, parts in PARTS.items():
-        regions[name] = torch.zeros(SOLID_VERTICES)
         for part in parts:
             regions[name][part] = 1
+    for eye in (LEFT_EYE, RIGHT_EYE):
+        x, y, z = (template[eye] - template[eye].mean(0)).unbind(1)
+        radius = torch.hypot(x, y)
+        iris, pupil = ((z > 0) & (radius < limit) for limit in (IRIS_RADIUS, PUPIL_RADIUS))
+        regions["sclera"][eye] = (~iris).float()
+        regions["iris"][eye] = (iris & ~pupil).float()
+        regions["pupil"][eye] = pupil.float()
     return regions
 
 

@@ -119,10 +119,14 @@ def in_crop(
 
 
 def in_picture(
-    faces: FaceCoefficients, alignment: Alignment, sizes: Tensor, head: HeadModel
+    faces: FaceCoefficients,
+    alignment: Alignment,
+    sizes: Tensor,
+    head: HeadModel,
+    crop_size: tuple[int, int] = CROP_SIZE,
 ) -> FaceCoefficients:
-    """The inverse of `in_crop`."""
-    return _moved(faces, alignment.inverse(), torch.tensor([CROP_SIZE]), sizes, head)
+    """The inverse of `in_crop`, for crops of any size."""
+    return _moved(faces, alignment.inverse(), torch.tensor([crop_size]), sizes, head)
 
 
 def _moved(
