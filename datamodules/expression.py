@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from datamodules.cache import Tensors, default_cache_dir, load_or_build
 from datamodules.extraction import EncoderLoader, cache_path, load_perceived, read_frames
 from datamodules.layouts import LAYOUTS
+from datamodules.mirrored import mirror_half
 from datamodules.pairs import (
     PARTS,
     Batch,
@@ -80,6 +81,7 @@ class ExpressionDataModule(LightningDataModule):
         split: "subject" keeps the subjects of the parts apart; "sample" splits the samples at
             random, as the paper does. 10 % are for testing, 10 % of the rest for validation.
             "test" leaves everybody for testing what was trained on other people.
+        mirror: Whether half of the training pairs, drawn at random, are shown as a mirror would.
         instructions: "paper" for Table I's five sentences, "open" for further wordings as well.
         batch_size: Samples in a batch.
         num_workers: Processes that load batches; the tables are in memory, so 0 is fastest.
@@ -139,6 +141,7 @@ class ExpressionDataModule(LightningDataModule):
         text: str = "minilm",
         samples: int | None = None,
         split: Literal["subject", "sample", "test"] = "subject",
+        mirror: bool = False,
         instructions: Style = "paper",
         batch_size: int = 128,
         num_workers: int = 0,
@@ -168,6 +171,7 @@ class ExpressionDataModule(LightningDataModule):
         self.frames_per_span = frames_per_span
         self.min_expressions = _default(min_expressions, self.layout.min_expressions)
         self.max_head_angle = _default(max_head_angle, self.layout.max_head_angle)
+        self.mirror = mirror
         self.style = instructions
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.emotions = LABEL_SETS[dataset] if view == "pairs" else tuple(Emotion)
@@ -220,10 +224,15 @@ class ExpressionDataModule(LightningDataModule):
     def _make_datasets(self) -> Mapping[str, ViewDataset]:
         if self.view == "pairs":
             tokens = self._sentences
-            return {
+            datasets = {
                 part: PairDataset(self.faces, samples, tokens["tokens"], tokens["mask"])
                 for part, samples in self._split_items(self._draw_samples).items()
             }
+            if self.mirror:
+                datasets["train"] = mirror_half(
+                    datasets["train"], load_head(self.head_name), self.seed
+                )
+            return datasets
         if self.view == "neutral":
             pairs = self._split_items(self._pair_with_neutral)
             return {part: NeutralDataset(self.faces, some) for part, some in pairs.items()}

@@ -109,6 +109,18 @@ def test_expressions_meet_every_neutral_face_of_their_subject(corpus: Path, tmp_
     assert sorted(found) == sorted(torch.cat(pair).tolist() for pair in expected)
 
 
+def test_only_training_pairs_are_mirrored(corpus: Path, tmp_path: Path) -> None:
+    plain, mirrored = (
+        make(corpus, tmp_path, "pairs", samples=300, mirror=mirror) for mirror in (False, True)
+    )
+    for part, same in {"train": False, "val": True, "test": True}.items():
+        sides = [
+            torch.cat([batch["expression"] for batch in DataLoader(data._datasets[part], None)])
+            for data in (plain, mirrored)
+        ]
+        assert torch.equal(*sides) is same
+
+
 def test_neutral_needs_neutral_faces(tmp_path: Path) -> None:
     labels = torch.tensor([0, 1, 0, 1])
     faces = FaceTable(FaceCoefficients.zeros(4), torch.tensor([0, 0, 1, 1]), labels)
