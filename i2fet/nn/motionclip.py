@@ -15,7 +15,7 @@ from i2fet.nn.pair_generator import PairGenerator
 
 FRAME_SIZE = EXPRESSION_SIZE + POSE_SIZE
 
-TextLatent = Literal["plain", "normalized"]
+LatentScale = Literal["free", "unit"]
 
 
 class MotionClip(nn.Module):
@@ -26,6 +26,7 @@ class MotionClip(nn.Module):
 
     Args:
         latent: Size of the latent: that of the text's embedding.
+        latent_scale: See `scale_latent`.
         width: Of the transformers.
         layers: Of each of them.
         heads: Of their attention.
@@ -36,6 +37,7 @@ class MotionClip(nn.Module):
     def __init__(
         self,
         latent: int,
+        latent_scale: LatentScale = "free",
         width: int = 128,
         layers: int = 2,
         heads: int = 4,
@@ -43,6 +45,7 @@ class MotionClip(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        self.latent_scale: LatentScale = latent_scale
         options: dict[str, Any] = {
             "dropout": dropout,
             "activation": "gelu",
@@ -66,7 +69,13 @@ class MotionClip(nn.Module):
         """(B, latent) of (B, T, 56) trajectories."""
         frames = self.embed(motion)
         tokens = torch.cat([self.summary.expand(len(frames), 1, -1), frames], dim=1)
-        return self.to_latent(self.encoder(tokens + positions(tokens))[:, 0])
+        latent = self.to_latent(self.encoder(tokens + positions(tokens))[:, 0])
+        return scale_latent(latent, self.latent_scale)
+
+    def embed_text(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(U, latent) of (U, T, D) tokens: the mean of those in mask, as MiniLM has it."""
+        pooled = (tokens * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        return scale_latent(pooled, self.latent_scale)
 
     def decode(self, latent: Tensor, frames: int) -> Tensor:
         """(B, T, 56) trajectories of (B, latent): T queries that are nothing but their place."""
@@ -91,7 +100,6 @@ class MotionClipGenerator(PairGenerator):
     Attributes:
         model: The network.
         frames: T, of its trajectories.
-        text_latent: "plain" text embeddings, or "normalized" to unit length.
     """
 
     task = "MotionClipTask"
@@ -100,26 +108,28 @@ class MotionClipGenerator(PairGenerator):
 
     def __init__(self, hparams: Mapping[str, Any]) -> None:
         super().__init__(hparams)
-        options = ("width", "layers", "heads", "feedforward", "dropout")
+        options = ("latent_scale", "width", "layers", "heads", "feedforward", "dropout")
         self.model = MotionClip(
             self.provenance.text_width, **{name: hparams[name] for name in options}
         )
         self.frames: int = hparams["frames"]
-        self.text_latent: TextLatent = hparams["text_latent"]
-
-    def embed_text(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """(U, D) sentence embeddings of (U, T, D) tokens: the mean of those in mask."""
-        pooled = (tokens * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-        return F.normalize(pooled, dim=1) if self.text_latent == "normalized" else pooled
 
     def sample(
         self, tokens: Tensor, mask: Tensor, instruction: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """As `PairGenerator.sample`; both anchors of the trajectory, and no chance in them."""
-        motion = self.model.decode(self.embed_text(tokens, mask), self.frames)
-        expression, pose = split_motion(motion[:, [0, -1]])
-        expression, pose = self._restore(expression, pose)
+        motion = self.model.decode(self.model.embed_text(tokens, mask), self.frames)
+        expression, pose = self._restore(*split_motion(motion[:, [0, -1]]))
         return expression[instruction], pose[instruction]
+
+
+def scale_latent(latent: Tensor, scale: LatentScale) -> Tensor:
+    """(B, D) latents as they are for "free", the original's way; of mean square 1 for "unit".
+
+    The cosine between latent and text says nothing of their lengths, so that free texts may lie
+    where the decoder has never been.
+    """
+    return F.normalize(latent, dim=1) * latent.shape[1] ** 0.5 if scale == "unit" else latent
 
 
 def positions(tokens: Tensor) -> Tensor:

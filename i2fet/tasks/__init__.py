@@ -5,6 +5,7 @@ from i2fet.tasks.classifier import ExpressionClassifierTask
 from i2fet.tasks.face_encoder import FaceEncoderTask
 from i2fet.tasks.i2fet import I2FETTask
 from i2fet.tasks.motionclip import MotionClipTask
+from i2fet.tasks.ned import NEDTask
 
 __all__ = [
     "BaseTask",
@@ -13,4 +14,5 @@ __all__ = [
     "FaceEncoderTask",
     "I2FETTask",
     "MotionClipTask",
+    "NEDTask",
 ]

@@ -12,7 +12,7 @@ from i2fet.heads import load_head
 from i2fet.metrics import nearest_class
 from i2fet.nn.i2fet import face_parameters
 from i2fet.nn.losses import VertexLoss
-from i2fet.nn.motionclip import MotionClipGenerator, TextLatent, split_motion
+from i2fet.nn.motionclip import LatentScale, MotionClipGenerator, split_motion
 from i2fet.tasks.base import BaseTask, DataSource, Values
 from i2fet.transition import straight_path
 
@@ -33,8 +33,7 @@ class MotionClipTask(BaseTask):
         heads: Of their attention.
         feedforward: Width of their hidden layers.
         dropout: In both of them.
-        text_latent: What takes the latent's place in generation: the "plain" embedding of the text,
-            as in the original, or one "normalized" to unit length.
+        latent_scale: "free", as in the original, or "unit"; see `scale_latent`.
         motion_weight: Of the mean squared error of the coefficients.
         velocity_weight: Of that of the steps from frame to frame.
         vertex_weight: Of that of the anchors' vertices, in units of the training set's spread.
@@ -57,7 +56,7 @@ class MotionClipTask(BaseTask):
         heads: int = 4,
         feedforward: int = 256,
         dropout: float = 0.1,
-        text_latent: TextLatent = "plain",
+        latent_scale: LatentScale = "free",
         motion_weight: float = 100.0,
         velocity_weight: float = 100.0,
         vertex_weight: float = 100.0,
@@ -117,7 +116,7 @@ class MotionClipTask(BaseTask):
         anchors = torch.cat(self.motionclip.scaler.standardize(*real), dim=-1)
         target = straight_path(anchors, self.hparams["frames"])
         output, latent = self.motionclip.model(target)
-        text = self.motionclip.embed_text(batch["tokens"], batch["token_mask"])
+        text = self.motionclip.model.embed_text(batch["tokens"], batch["token_mask"])
         cosine = F.cosine_similarity(latent, text[batch["instruction"]])
         terms = {
             "motion": F.mse_loss(output, target),
