@@ -13,6 +13,8 @@ INSTRUCTION ?= Turn this face from sadness to happiness.
 # A folder in CK+'s layout; without one the synthetic twin is written and used.
 CKPLUS ?= data/ckplus-synthetic
 CELEBVHQ ?= data/celebvhq-synthetic
+# i2fet_paper trains as the paper does.
+RECIPE ?= i2fet
 
 # Pictures and W&B, layered over every experiment; WATCH= leaves them out.
 WATCH ?= --config experiments/logging.yaml
@@ -56,9 +58,9 @@ data/ckplus-synthetic/SYNTHETIC.json: | $(READY)
 
 .PHONY: train-ckplus
 train-ckplus: $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckplus-synthetic/SYNTHETIC.json) | $(READY) ## Data, cache, I2FET, evaluation on CKPLUS=... or the synthetic twin
-	@$(I2FET) fit --config experiments/ckplus/i2fet.yaml $(WATCH) --data.root $(CKPLUS) $(ARGS)
-	@$(I2FET) test --config experiments/ckplus/i2fet.yaml $(WATCH) --data.root $(CKPLUS) $(ARGS) \
-		--ckpt_path outputs/ckplus/i2fet/best.ckpt
+	@$(I2FET) fit --config experiments/ckplus/$(RECIPE).yaml $(WATCH) --data.root $(CKPLUS) $(ARGS)
+	@$(I2FET) test --config experiments/ckplus/$(RECIPE).yaml $(WATCH) --data.root $(CKPLUS) $(ARGS) \
+		--ckpt_path outputs/ckplus/$(RECIPE)/last.ckpt
 
 data/celebvhq-synthetic/SYNTHETIC.json: | $(READY)
 	@echo "No CELEBVHQ=... given: writing the SYNTHETIC twin of CelebV-HQ to data/celebvhq-synthetic."
@@ -66,9 +68,9 @@ data/celebvhq-synthetic/SYNTHETIC.json: | $(READY)
 
 .PHONY: train-celebvhq
 train-celebvhq: $(if $(filter data/celebvhq-synthetic,$(CELEBVHQ)),data/celebvhq-synthetic/SYNTHETIC.json) | $(READY) ## The same on CELEBVHQ=...
-	@$(I2FET) fit --config experiments/celebvhq/i2fet.yaml $(WATCH) --data.root $(CELEBVHQ) $(ARGS)
-	@$(I2FET) test --config experiments/celebvhq/i2fet.yaml $(WATCH) --data.root $(CELEBVHQ) $(ARGS) \
-		--ckpt_path outputs/celebvhq/i2fet/best.ckpt
+	@$(I2FET) fit --config experiments/celebvhq/$(RECIPE).yaml $(WATCH) --data.root $(CELEBVHQ) $(ARGS)
+	@$(I2FET) test --config experiments/celebvhq/$(RECIPE).yaml $(WATCH) --data.root $(CELEBVHQ) $(ARGS) \
+		--ckpt_path outputs/celebvhq/$(RECIPE)/last.ckpt
 
 .PHONY: train-classifier-ckplus
 train-classifier-ckplus: $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckplus-synthetic/SYNTHETIC.json) | $(READY) ## The classifier of shape images on CKPLUS=...

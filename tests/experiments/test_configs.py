@@ -49,7 +49,7 @@ def test_overrides_win(capsys):
 
 
 def test_paper_settings(capsys):
-    parsed = parse(ROOT / "experiments/ckplus/i2fet.yaml", capsys=capsys)
+    parsed = parse(ROOT / "experiments/ckplus/i2fet_paper.yaml", capsys=capsys)
     assert parsed["trainer"]["max_epochs"] == 200
     model = parsed["model"]["init_args"]
     assert (model["face_encoders"], model["text_encoders"], model["caft_layers"]) == (2, 1, 1)
