@@ -206,14 +206,14 @@ def load_weights(path: Path, kind: str, ignored: Collection[str] = ()) -> dict[s
     Args:
         path: Of the file.
         kind: What it should be, for the error.
-        ignored: Packages whose objects may be in it, of which nothing is kept.
+        ignored: How the names of classes begin whose objects may be in it; nothing of them is kept.
 
     Raises:
         AssetError: If the file is missing, broken, or holds anything but tensors and plain values.
     """
     with reading_asset(path, kind):
         named = get_unsafe_globals_in_checkpoint(path) if ignored else []
-        harmless: list[Any] = [(_Nothing, n) for n in named if n.split(".")[0] in ignored]
+        harmless: list[Any] = [(_Nothing, n) for n in named if n.startswith(tuple(ignored))]
         try:
             with safe_globals(harmless):
                 content = torch.load(path, map_location="cpu", weights_only=True)

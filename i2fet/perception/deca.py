@@ -47,8 +47,11 @@ PARTS = {
 
 FEATURES, HIDDEN = 2048, 1024
 DECA_PREFIX, EMOCA_PREFIX = "E_flame", "deca.E_expression."
-EMOCA_PACKAGES = ("omegaconf", "gdl", "gdl_apps", "pytorch_lightning", "typing", "collections")
-"""Of the settings that EMOCA's checkpoints hold beside the networks."""
+EMOCA_SETTINGS = (
+    *("omegaconf.", "gdl.", "gdl_apps.", "pytorch_lightning.", "pathlib."),
+    *("typing.Any", "collections.defaultdict", "builtins.dict", "builtins.list"),
+)
+"""How the names of classes begin that EMOCA's checkpoints hold beside the networks."""
 
 MARGIN = 1.1 * 1.25
 """Side of the crop in mean sides of the landmarks' box."""
@@ -100,7 +103,7 @@ def convert_emoca(source: Path, target: Path) -> None:
         AssetError: If the file is missing, broken, hostile, or not EMOCA's.
     """
     kind = "a checkpoint of EMOCA"
-    weights = load_weights(source, kind, EMOCA_PACKAGES)
+    weights = load_weights(source, kind, EMOCA_SETTINGS)
     with reading_asset(source, kind):
         state = {
             name.removeprefix(EMOCA_PREFIX): values
