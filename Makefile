@@ -13,6 +13,8 @@ INSTRUCTION ?= Turn this face from sadness to happiness.
 # A folder in CK+'s layout; without one the synthetic twin is written and used.
 CKPLUS ?= data/ckplus-synthetic
 CELEBVHQ ?= data/celebvhq-synthetic
+# Other parts than those that come with the package, such as the paper's HEAD=flame ENCODER=deca TEXT=clip.
+STACK = $(addprefix --data.head ,$(HEAD)) $(addprefix --data.encoder ,$(ENCODER)) $(addprefix --data.text ,$(TEXT))
 # i2fet_paper trains as the paper does.
 RECIPE ?= i2fet
 
@@ -58,8 +60,8 @@ data/ckplus-synthetic/SYNTHETIC.json: | $(READY)
 
 .PHONY: train-ckplus
 train-ckplus: $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckplus-synthetic/SYNTHETIC.json) | $(READY) ## Data, cache, I2FET, evaluation on CKPLUS=... or the synthetic twin
-	@$(I2FET) fit --config experiments/ckplus/$(RECIPE).yaml $(WATCH) --data.root $(CKPLUS) $(ARGS)
-	@$(I2FET) test --config experiments/ckplus/$(RECIPE).yaml $(WATCH) --data.root $(CKPLUS) $(ARGS) \
+	@$(I2FET) fit --config experiments/ckplus/$(RECIPE).yaml $(WATCH) --data.root $(CKPLUS) $(STACK) $(ARGS)
+	@$(I2FET) test --config experiments/ckplus/$(RECIPE).yaml $(WATCH) --data.root $(CKPLUS) $(STACK) $(ARGS) \
 		--ckpt_path outputs/ckplus/$(RECIPE)/last.ckpt
 
 data/celebvhq-synthetic/SYNTHETIC.json: | $(READY)
@@ -68,19 +70,19 @@ data/celebvhq-synthetic/SYNTHETIC.json: | $(READY)
 
 .PHONY: train-celebvhq
 train-celebvhq: $(if $(filter data/celebvhq-synthetic,$(CELEBVHQ)),data/celebvhq-synthetic/SYNTHETIC.json) | $(READY) ## The same on CELEBVHQ=...
-	@$(I2FET) fit --config experiments/celebvhq/$(RECIPE).yaml $(WATCH) --data.root $(CELEBVHQ) $(ARGS)
-	@$(I2FET) test --config experiments/celebvhq/$(RECIPE).yaml $(WATCH) --data.root $(CELEBVHQ) $(ARGS) \
+	@$(I2FET) fit --config experiments/celebvhq/$(RECIPE).yaml $(WATCH) --data.root $(CELEBVHQ) $(STACK) $(ARGS)
+	@$(I2FET) test --config experiments/celebvhq/$(RECIPE).yaml $(WATCH) --data.root $(CELEBVHQ) $(STACK) $(ARGS) \
 		--ckpt_path outputs/celebvhq/$(RECIPE)/last.ckpt
 
 .PHONY: train-classifier-ckplus
 train-classifier-ckplus: $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckplus-synthetic/SYNTHETIC.json) | $(READY) ## The classifier of shape images on CKPLUS=...
-	@$(I2FET) fit --config experiments/ckplus/classifier.yaml --data.root $(CKPLUS) $(ARGS)
-	@$(I2FET) test --config experiments/ckplus/classifier.yaml --data.root $(CKPLUS) $(ARGS) \
+	@$(I2FET) fit --config experiments/ckplus/classifier.yaml --data.root $(CKPLUS) $(STACK) $(ARGS)
+	@$(I2FET) test --config experiments/ckplus/classifier.yaml --data.root $(CKPLUS) $(STACK) $(ARGS) \
 		--ckpt_path outputs/ckplus/classifier/best.ckpt
 
 # An interrupted training goes on from its last epoch.
-ENCODER ?= cpu
 .PHONY: train-encoder
+train-encoder: ENCODER := $(or $(ENCODER),cpu)
 train-encoder: | $(READY) ## The face encoder's network on synthetic people; ENCODER=gpu for a GPU
 	@$(I2FET) fit --config experiments/encoder/$(ENCODER).yaml $(ARGS) \
 		$(addprefix --ckpt_path ,$(wildcard outputs/encoder/$(ENCODER)/last.ckpt))

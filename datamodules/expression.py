@@ -175,8 +175,8 @@ class ExpressionDataModule(LightningDataModule):
         self.style = instructions
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.emotions = LABEL_SETS[dataset] if view == "pairs" else tuple(Emotion)
-        self.encoder_loader = EncoderLoader(encoder, head, refine)
-        self.head_name = head
+        self.head_name = load_head(head).name
+        self.encoder_loader = EncoderLoader(encoder, self.head_name, refine)
         self.encoder_name = encoder if coefficients == "perceived" else "true"
         self.text_name = text if view == "pairs" else "none"
         self.text_width = load_text_encoder(text).width if view == "pairs" else 0
