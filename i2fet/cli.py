@@ -79,12 +79,14 @@ def lightning(args: Sequence[str] | None) -> int:
 
 def animate(arguments: argparse.Namespace) -> None:
     """Turn a photo and a sentence into a clip."""
+    from i2fet.heads import load_head
     from i2fet.pipeline import EXPORT_ENDINGS, TransitionPipeline
     from i2fet.rendering.video import CLIP_WRITERS
 
     check_output(arguments.output, CLIP_WRITERS)
     for path in arguments.export:
         check_output(path, EXPORT_ENDINGS)
+    head = load_head(arguments.head) if arguments.head else None
     pipeline = TransitionPipeline.from_checkpoint(arguments.checkpoint, arguments.encoder)
     transition = pipeline(
         arguments.photo,
@@ -98,6 +100,8 @@ def animate(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         neutral=arguments.neutral,
     )
+    if head is not None:
+        transition = transition.on_head(head)
     for path in (arguments.output, *arguments.export):
         path.parent.mkdir(parents=True, exist_ok=True)
     print(transition.summary())
@@ -119,7 +123,7 @@ def perceive(arguments: argparse.Namespace) -> int:
     for path, endings in ((arguments.json, JSON_ENDINGS), (arguments.overlay, IMAGE_ENDINGS)):
         if path is not None:
             check_output(path, endings)
-    head = load_head("arkit")
+    head = load_head(arguments.head)
     encoder = load_face_encoder(arguments.encoder, head, arguments.refine)
     neutral = encode_photo(arguments.neutral, encoder)[0] if arguments.neutral else None
     records: list[dict[str, Any]] = []
@@ -221,6 +225,16 @@ def evaluate(arguments: argparse.Namespace) -> None:
     print(f"report  {arguments.output}")
 
 
+def assets(arguments: argparse.Namespace) -> None:
+    """List the optional files, or check one and install it."""
+    from i2fet.assets import ASSETS, add_asset, describe_asset
+
+    if arguments.action == "add":
+        print(f"installed {add_asset(arguments.name, arguments.path)}")
+    else:
+        print("\n".join(map(describe_asset, ASSETS.values())))
+
+
 def add_animate(parser: argparse.ArgumentParser) -> None:
     """The options of `animate`."""
     parser.add_argument("photo", type=Path, help="a picture of a face")
@@ -236,6 +250,9 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
     )
     add_encoder(parser)
     parser.add_argument("--renderer", choices=("portrait", "mesh"), default="portrait")
+    parser.add_argument(
+        "--head", choices=("ict",), help="show the mesh on this head instead of the model's own"
+    )
     parser.add_argument("--frames", type=positive, default=60)
     parser.add_argument("--fps", type=positive, default=30)
     parser.add_argument("--size", type=picture_size, default=512, help="pixels")
@@ -265,6 +282,7 @@ def add_perceive(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, help="write what was read, one object a face")
     parser.add_argument("--overlay", type=Path, help="write a picture of the mesh on each photo")
     add_encoder(parser)
+    parser.add_argument("--head", choices=("arkit", "flame"), default="arkit")
     parser.add_argument(
         "--no-refine",
         dest="refine",
@@ -280,9 +298,8 @@ def add_encoder(parser: argparse.ArgumentParser) -> None:
     """The options of how photos are read."""
     parser.add_argument(
         "--encoder",
-        choices=("learned", "landmarks"),
-        default="learned",
-        help="a trained network, or a plain fit to landmarks",
+        choices=("learned", "landmarks", "deca", "emoca"),
+        help="a trained network, or a plain fit to landmarks; with the head flame, deca or emoca",
     )
     parser.add_argument("--neutral", type=Path, help="a photo of the same person at rest")
 
@@ -354,12 +371,21 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     group.add_argument(f"--{DATA}cache_dir", metavar="FOLDER")
 
 
+def add_assets(parser: argparse.ArgumentParser) -> None:
+    """The options of `assets`."""
+    actions = parser.add_subparsers(dest="action", metavar="add NAME PATH")
+    add = actions.add_parser("add", help="check a file completely and install it")
+    add.add_argument("name", help="as `i2fet assets` lists it")
+    add.add_argument("path", type=Path, help="the file, or the folder, as its makers publish it")
+
+
 COMMANDS: dict[str, tuple[Callable[..., int | None], Callable[..., None]]] = {
     "animate": (animate, add_animate),
     "perceive": (perceive, add_perceive),
     "corpus": (corpus, add_corpus),
     "extract": (extract, add_extract),
     "evaluate": (evaluate, add_evaluate),
+    "assets": (assets, add_assets),
 }
 
 

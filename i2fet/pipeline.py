@@ -17,7 +17,7 @@ from torch import Tensor
 
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
-from i2fet.errors import InstructionError
+from i2fet.errors import InstructionError, OptionError
 from i2fet.export import EXPORTERS, export
 from i2fet.heads import HeadModel, load_head
 from i2fet.instructions import canonical_instruction, parse_instruction
@@ -70,10 +70,32 @@ class Transition:
         if renderer == "mesh":
             camera = fit_camera(self.head.vertices(self.anchors))[:1]
             return render_shape(self.head, self.coefficients, size, camera)
+        if self.head is not self.portrait_renderer.head:
+            raise OptionError(
+                f"a portrait cannot be moved by the head {self.head.name!r}, which did not read "
+                "the photo; use the renderer 'mesh'"
+            )
         portrait = self.portrait_renderer.prepare(
             self.face.image, self.face.coefficients, self.face.landmarks, size
         )
         return self.portrait_renderer.render(portrait, self.coefficients)
+
+    def on_head(self, head: HeadModel) -> Transition:
+        """The same expressions on the mean face of another head; it can be drawn as a mesh.
+
+        Raises:
+            OptionError: If its expression coefficients mean something else.
+        """
+        if head.expression_names != self.head.expression_names:
+            raise OptionError(
+                f"the expressions of the head {self.head.name!r} are not those of {head.name!r}; "
+                "use a head with the same expressions, as 'arkit' and 'ict' are"
+            )
+        anchors, frames = (
+            replace(faces, shape=torch.zeros_like(faces.shape))
+            for faces in (self.anchors, self.coefficients)
+        )
+        return replace(self, head=head, anchors=anchors, coefficients=frames)
 
     def write_video(
         self, path: str | Path, renderer: Renderer = "portrait", size: int = 512, fps: float = 30
@@ -138,7 +160,7 @@ class TransitionPipeline:
 
     Args:
         generator: A trained model.
-        encoder: What reads photos; by default the learned one.
+        encoder: What reads photos; by default the first for the model's head.
     """
 
     def __init__(self, generator: PairGenerator, encoder: FaceEncoder | None = None) -> None:
@@ -148,12 +170,12 @@ class TransitionPipeline:
         self.encoder = encoder or load_face_encoder(head=generator.provenance.head)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, encoder: str = "learned") -> TransitionPipeline:
+    def from_checkpoint(cls, path: str | Path, encoder: str | None = None) -> TransitionPipeline:
         """Load a trained model.
 
         Args:
             path: Of its checkpoint.
-            encoder: Name of what reads photos.
+            encoder: Name of what reads photos; by default the first for the model's head.
 
         Raises:
             CheckpointError: If the file is missing, broken or of another kind.
