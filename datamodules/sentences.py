@@ -25,6 +25,9 @@ from i2fet.instructions import MAX_INTENSITY, MIN_INTENSITY, Step
 
 T = TypeVar("T")
 Part = Literal["train", "val", "test"]
+Words = Literal["train", "val", "test", "unrelated"]
+"""Parts of the vocabulary; "unrelated" are phrases of "test" without any relative in training."""
+
 SHARES: dict[Part, float] = {"test": 0.2, "val": 0.1}
 """Shares of the families and of the forms; the rest is for training."""
 
@@ -45,20 +48,30 @@ DEGREE, POLITE, NAMED, TYPO, RISING, THINGS = 0.35, 0.3, 0.5, 0.06, 0.04, 0.5
 with a typo; pairs that show one emotion in two intensities; forms filled with other words that are
 about a thing."""
 
-STEM, MEANINGFUL = 5, 4
-"""Words that begin with the same letters, this many, are held to be related; shorter words than
-the second number are not compared."""
+STEM = 5
+"""Words that begin with the same letters, this many, are held to be related."""
 
-PARTS_OF_SPEECH = ("adjective", "noun", "verb")
-COLUMNS = {"a": "adjective", "j": "adjective", "n": "noun", "v": "verb", "s": "verb"}
+KINDS = {"a": "adjective", "j": "adjective", "n": "noun", "v": "verb", "s": "verb"}
 ENDINGS = ("", "", ".", ".", "!")
 AT_REST = "="
 """In a slot: these very words ask for a neutral face."""
 MARKS = re.compile("[\ue000-\ue007]")
 """In unfinished text: `chr(OPEN + n)` begins the words of step n, `CLOSE` ends them."""
 OPEN, CLOSE = 0xE000, "\ue007"
-STOP_WORDS = {"about", "everybody", "everyone", "face", "from", "full", "into", "like", "look"}
-STOP_WORDS |= {"looking", "looks", "over", "somebody", "someone", "something", "that", "with"}
+STOP_WORDS = {
+    "about",
+    "and",
+    "everybody",
+    "everyone",
+    "face",
+    "for",
+    "from",
+    "full",
+    "get",
+    "going",
+}
+STOP_WORDS |= {"having", "into", "like", "look", "looking", "off", "out", "over", "saying", "say"}
+STOP_WORDS |= {"see", "seeing", "somebody", "someone", "something", "that", "the", "with", "your"}
 ARTICLE = re.compile("\\b([Aa]) (?=[\ue000-\ue006]?[aeiou])")
 ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
 SLOT = re.compile(r"\{([1-6x]):(\w+|=[\w ]+)\}")
@@ -87,30 +100,37 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Family:
-    """Related words for one emotion.
+class Phrase:
+    """Words for an emotion.
 
     Attributes:
         emotion: That they name.
         intensity: That they tell, 1 being plain.
-        words: Phrases by part of speech, with places for pronouns.
+        kind: "adjective", "noun" or "verb".
+        text: The words, with places for pronouns.
+        family: Number of the line that it comes from, whose phrases are related.
     """
 
     emotion: Emotion
     intensity: float
-    words: dict[str, tuple[str, ...]]
+    kind: str
+    text: str
+    family: int
+
+    @property
+    def words(self) -> set[str]:
+        """Those that carry meaning, or the whole if there are none."""
+        words = re.findall(r"[a-z]{3,}", PLACE.sub("", self.text))
+        return set(words) - STOP_WORDS or {self.text}
 
     @property
     def stems(self) -> set[str]:
-        """Beginnings of the words that carry meaning."""
-        text = PLACE.sub("", " ".join(phrase for words in self.words.values() for phrase in words))
-        words = {word for word in re.findall(r"[a-z]+", text) if len(word) >= MEANINGFUL}
-        return {word[:STEM] for word in words - STOP_WORDS}
+        """Beginnings of the words."""
+        return {word[:STEM] for word in self.words}
 
-    def phrases(self, letter: str) -> list[str]:
-        """Those that fit into a slot of a kind."""
-        phrases = self.words[COLUMNS[letter]]
-        return [phrase for phrase in phrases if letter != "j" or " " not in phrase]
+    def fits(self, letter: str) -> bool:
+        """Whether it can stand in a slot of a kind."""
+        return self.kind == KINDS[letter] and (letter != "j" or " " not in self.text)
 
 
 @dataclass(frozen=True)
@@ -150,17 +170,32 @@ def divide(items: Sequence[T]) -> list[tuple[T, Part]]:
 
 
 @cache
-def divided_families() -> list[tuple[Family, Part]]:
-    """The vocabulary; related families of an emotion are in the same part."""
+def divided_vocabulary() -> list[tuple[Phrase, Words]]:
+    """The vocabulary; phrases of an emotion that share a word are in the same part.
+
+    Every part of speech of an emotion's name, its first line, is in training.
+    """
     with open(VOCABULARY_FILE, newline="") as file:
-        families = [_family(row) for row in csv.DictReader(file)]
-    divided: list[tuple[Family, Part]] = []
+        phrases = [
+            phrase for n, row in enumerate(csv.DictReader(file)) for phrase in _phrases(n, row)
+        ]
+    divided: list[tuple[Phrase, Part]] = []
     for emotion in Emotion:
-        clans = _clans([family for family in families if family.emotion is emotion])
-        # The emotion's own name and its kin are never held out.
-        divided += [(family, "train") for family in clans[0]]
-        divided += [(family, part) for clan, part in divide(clans[1:]) for family in clan]
-    return divided
+        own = [phrase for phrase in phrases if phrase.emotion is emotion]
+        for clan, part in divide(_clans(own)):
+            named = any(phrase.family == own[0].family for phrase in clan)
+            divided += [(phrase, "train" if named else part) for phrase in clan]
+    known = [phrase for phrase, part in divided if part == "train"]
+    families = {phrase.family for phrase in known}
+    stems = {stem for phrase in known for stem in phrase.stems}
+
+    def related(phrase: Phrase) -> bool:
+        return phrase.family in families or bool(phrase.stems & stems)
+
+    return [
+        (phrase, "unrelated" if part == "test" and not related(phrase) else part)
+        for phrase, part in divided
+    ]
 
 
 @cache
@@ -171,7 +206,10 @@ def divided_forms() -> list[tuple[Form, Part]]:
         for line in _texts()[kind].splitlines():
             form = Form(kind, line)
             groups[kind, form.steps].append(form)
-    return [pair for forms in groups.values() for pair in divide(forms)]
+    paper: list[tuple[Form, Part]] = [
+        (Form("requests", line), "train") for line in _texts()["paper"].splitlines()
+    ]
+    return [*paper, *(pair for forms in groups.values() for pair in divide(forms))]
 
 
 class Grammar:
@@ -182,20 +220,22 @@ class Grammar:
         forms: The part whose sentence forms are used.
     """
 
-    def __init__(self, words: Part = "train", forms: Part = "train") -> None:
+    def __init__(self, words: Words = "train", forms: Part = "train") -> None:
         texts = _texts()
-        self.phrases: dict[tuple[Emotion, str], list[Family]] = defaultdict(list)
-        for family, part in divided_families():
-            for letter in COLUMNS if part == words else ():
-                if family.phrases(letter):
-                    self.phrases[family.emotion, letter].append(family)
+        part_of_fillers = "test" if words == "unrelated" else words
+        self.phrases: dict[tuple[Emotion, str], list[Phrase]] = defaultdict(list)
+        wanted = {words} | ({"unrelated"} if words == "test" else set())
+        for phrase, part in divided_vocabulary():
+            for letter in KINDS:
+                if part in wanted and phrase.fits(letter):
+                    self.phrases[phrase.emotion, letter].append(phrase)
         self.asking: dict[int, list[Form]] = defaultdict(list)
         self.silent: list[Form] = []
         for form, part in divided_forms():
             if part == forms:
                 (self.asking[form.steps] if form.asks else self.silent).append(form)
         self.fillers = {
-            kind: [item for item, part in divide(_items(line)) if part == words]
+            kind: [item for item, part in divide(_items(line)) if part == part_of_fillers]
             for kind, line in texts["fillers"].items()
         }
         self.degrees = {
@@ -260,13 +300,14 @@ class Grammar:
 
     def _phrase(self, emotion: Emotion, letters: str, rng: Random) -> tuple[str, Step]:
         """Words for an emotion as one of some parts of speech, often with a degree."""
-        letter = rng.choice([letter for letter in letters if self.phrases[emotion, letter]])
-        family = rng.choice(self.phrases[emotion, letter])
-        phrase, factor = rng.choice(family.phrases(letter)), 1.0
+        usable = [letter for letter in KINDS if self.phrases[emotion, letter]]
+        letter = rng.choice([letter for letter in usable if letter in letters] or usable)
+        phrase = rng.choice(self.phrases[emotion, letter])
+        text, factor = phrase.text, 1.0
         if emotion is not Emotion.NEUTRAL and rng.random() < DEGREE:
-            phrase, factor = self._graded(phrase, letter, rng)
-        intensity = min(max(factor * family.intensity, MIN_INTENSITY), MAX_INTENSITY)
-        return third_person(phrase) if letter == "s" else phrase, Step(emotion, intensity)
+            text, factor = self._graded(text, letter, rng)
+        intensity = min(max(factor * phrase.intensity, MIN_INTENSITY), MAX_INTENSITY)
+        return third_person(text) if letter == "s" else text, Step(emotion, intensity)
 
     def _graded(self, phrase: str, letter: str, rng: Random) -> tuple[str, float]:
         article, _, rest = phrase.partition(" ")
@@ -345,20 +386,24 @@ def mistype(text: str, rng: Random) -> str:
     return text[:at] + wrong[kind] + text[at + 1 + (kind == 2) :]
 
 
-def _clans(families: list[Family]) -> list[list[Family]]:
-    """Families that share a word, together."""
-    clans: list[list[Family]] = []
-    for family in families:
-        kin = [clan for clan in clans if any(family.stems & other.stems for other in clan)]
-        clans = [clan for clan in clans if clan not in kin]
-        merged = [*(other for clan in kin for other in clan), family]
-        clans.insert(0 if kin and kin[0][0] is families[0] else len(clans), merged)
+def _clans(phrases: list[Phrase]) -> list[list[Phrase]]:
+    """Phrases that share a word, together."""
+    clans: list[list[Phrase]] = []
+    for phrase in phrases:
+        kin = [clan for clan in clans if any(phrase.words & other.words for other in clan)]
+        merged = [*(other for clan in kin for other in clan), phrase]
+        clans = [*(clan for clan in clans if clan not in kin), merged]
     return clans
 
 
-def _family(row: dict[str, str]) -> Family:
-    words = {name: tuple(filter(None, row[name].split(";"))) for name in PARTS_OF_SPEECH}
-    return Family(Emotion(row["emotion"]), float(row["intensity"]), words)
+def _phrases(family: int, row: dict[str, str]) -> list[Phrase]:
+    emotion, intensity = Emotion(row["emotion"]), float(row["intensity"])
+    return [
+        Phrase(emotion, intensity, kind, text, family)
+        for kind in ("adjective", "noun", "verb")
+        for text in row[kind].split(";")
+        if text
+    ]
 
 
 def _draw_emotions(count: int, rng: Random) -> list[Emotion]:

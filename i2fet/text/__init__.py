@@ -6,11 +6,11 @@ from pathlib import Path
 
 from i2fet.errors import AssetError
 from i2fet.text.base import MAX_TOKENS, TextEncoder, TokenEmbeddings
-from i2fet.text.minilm import MiniLMTextEncoder
+from i2fet.text.minilm import MiniLMTextEncoder, MiniLMWordEncoder
 
 __all__ = ["MAX_TOKENS", "MiniLMTextEncoder", "TextEncoder", "TokenEmbeddings", "load_text_encoder"]
 
-TEXT_ENCODERS = {MiniLMTextEncoder.name: MiniLMTextEncoder}
+TEXT_ENCODERS = {encoder.name: encoder for encoder in (MiniLMTextEncoder, MiniLMWordEncoder)}
 
 
 def load_text_encoder(name: str = "minilm", folder: Path | None = None) -> TextEncoder:

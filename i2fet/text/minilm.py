@@ -53,7 +53,7 @@ class MiniLM(nn.Module):
     animation does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, layers: int = LAYERS) -> None:
         super().__init__()
         self.words = nn.Parameter(torch.empty(VOCABULARY, WIDTH))
         self.positions = nn.Parameter(torch.empty(512, WIDTH))
@@ -62,7 +62,7 @@ class MiniLM(nn.Module):
         layer = nn.TransformerEncoderLayer(
             WIDTH, HEADS, 4 * WIDTH, activation="gelu", layer_norm_eps=EPSILON, batch_first=True
         )
-        self.encoder = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """(N, T, 384) embeddings of (N, T) token ids, of which those in mask are real."""
@@ -79,6 +79,7 @@ class MiniLMTextEncoder:
     """
 
     name = "minilm"
+    layers = LAYERS
     width = WIDTH
     max_tokens = MAX_TOKENS
 
@@ -99,9 +100,9 @@ class MiniLMTextEncoder:
     @cached_property
     def _model(self) -> MiniLM:
         with torch.device("meta"):
-            model = MiniLM()
+            model = MiniLM(self.layers)
         state = load_file(self._files["model.safetensors"])
-        model.load_state_dict(translate_state(state), assign=True)
+        model.load_state_dict(translate_state(state, self.layers), assign=True)
         return model.eval().requires_grad_(False)
 
     @torch.no_grad()
@@ -142,8 +143,17 @@ class MiniLMTextEncoder:
     def token_spans(self, sentences: Sequence[str]) -> list[list[tuple[int, int]]]:
         """As `TextEncoder.token_spans` says."""
         encodings = self._tokenizer.encode_batch(list(sentences))
-        marked = [(encoding.offsets, encoding.attention_mask) for encoding in encodings]
-        return [[span for span, real in zip(*ends, strict=True) if real] for ends in marked]
+        return [
+            [span for span, real in zip(one.offsets, one.attention_mask, strict=True) if real]
+            for one in encodings
+        ]
+
+
+class MiniLMWordEncoder(MiniLMTextEncoder):
+    """As `MiniLMTextEncoder`, after half of its layers: words still mean more than sentences."""
+
+    name = "minilm-words"
+    layers = 3
 
 
 def wheel_folder() -> Path:
@@ -181,10 +191,10 @@ def verified_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def translate_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The published parameters under the names that `MiniLM` has for them."""
+def translate_state(state: dict[str, Tensor], layers: int = LAYERS) -> dict[str, Tensor]:
+    """The published parameters of the first layers, by the names that `MiniLM` has for them."""
     translated = {new: state[f"embeddings.{old}"] for old, new in EMBEDDING_PARTS.items()}
-    for layer in range(LAYERS):
+    for layer in range(layers):
         source, target = f"encoder.layer.{layer}", f"encoder.layers.{layer}"
         for kind in ("weight", "bias"):
             projections = [
