@@ -87,7 +87,9 @@ def animate(arguments: argparse.Namespace) -> None:
     for path in arguments.export:
         check_output(path, EXPORT_ENDINGS)
     head = load_head(arguments.head) if arguments.head else None
-    pipeline = TransitionPipeline.from_checkpoint(arguments.checkpoint, arguments.encoder)
+    pipeline = TransitionPipeline.from_checkpoint(
+        arguments.checkpoint, arguments.encoder, arguments.ned
+    )
     transition = pipeline(
         arguments.photo,
         arguments.instruction,
@@ -258,6 +260,13 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=picture_size, default=512, help="pixels")
     parser.add_argument(
         "--through-neutral", action="store_true", help="pass a neutral face between expressions"
+    )
+    parser.add_argument(
+        "--ned",
+        type=Path,
+        metavar="FILE",
+        help="a trained NED, which tells the person's own neutral face; without one the head's "
+        "zero expression is the neutral face",
     )
     parser.add_argument(
         "--head-pose",

@@ -245,6 +245,61 @@ def test_through_neutral_passes_the_heads_neutral_face(pipeline, astronaut):
     transition = pipeline(astronaut, INSTRUCTION, frames=20, through_neutral=True)
     assert transition.labels == ("photo", "surprise", "neutral", "anger")
     assert not transition.anchors.expression[2].any()
+    assert "the head's own zero expression" in transition.summary()
+
+
+@pytest.fixture(scope="session")
+def ned(folder, corpus):
+    run = ["fit", "--config", str(ROOT / "experiments/ckplus/ned.yaml"), "--data.root", str(corpus)]
+    small = [
+        "--data.coefficients",
+        "true",
+        "--trainer.max_epochs",
+        "2",
+        "--trainer.logger",
+        "false",
+    ]
+    callbacks = folder / "ned.yaml"
+    callbacks.write_text(
+        "trainer:\n  enable_progress_bar: false\n  callbacks:\n"
+        "    - class_path: lightning.pytorch.callbacks.ModelCheckpoint\n"
+        f"      init_args: {{dirpath: {folder}, filename: ned}}\n"
+    )
+    assert main([*run, *small, "--config", str(callbacks)]) == 0
+    return folder / "ned.ckpt"
+
+
+@pytest.mark.parametrize("wording", [INSTRUCTION, "surprised, then neutral, then angry"])
+def test_ned_tells_the_persons_own_neutral_face(checkpoint, ned, astronaut, wording):
+    pipeline = TransitionPipeline.from_checkpoint(checkpoint, ned=ned)
+    transition = pipeline(astronaut, wording, frames=20, through_neutral=True)
+    assert transition.labels == ("photo", "surprise", "neutral", "anger")
+    face = transition.face.coefficients
+    expression, pose = pipeline.ned(face.expression, face.pose)
+    torch.testing.assert_close(transition.anchors.expression[2:3], expression)
+    torch.testing.assert_close(transition.anchors.jaw[2:3], pose[:, 3:])
+    assert "neutral NED trained on ckplus: synthetic people" in transition.summary()
+
+
+def test_without_a_neutral_step_nothing_is_said_of_it(pipeline, astronaut):
+    assert "\nneutral" not in pipeline(astronaut, INSTRUCTION, frames=20).summary()
+
+
+def test_a_missing_or_mistaken_ned_is_told(photo, checkpoint, tmp_path, capsys):
+    options = ("--through-neutral", "--ned")
+    assert animate(photo, checkpoint, tmp_path / "a.mp4", *options, tmp_path / "no.ckpt") == 2
+    assert_one_sentence(capsys, str(tmp_path / "no.ckpt"))
+    assert animate(photo, checkpoint, tmp_path / "a.mp4", *options, checkpoint) == 2
+    assert_one_sentence(capsys, str(checkpoint), "NEDTask")
+
+
+def test_a_ned_for_another_head_is_refused(photo, checkpoint, ned, tmp_path, capsys):
+    content = torch.load(ned, weights_only=True)
+    content["hyper_parameters"]["provenance"]["head"] = "flame2020"
+    torch.save(content, tmp_path / "other.ckpt")
+    options = ("--ned", tmp_path / "other.ckpt")
+    assert animate(photo, checkpoint, tmp_path / "a.mp4", *options) == 2
+    assert_one_sentence(capsys, "'flame2020'", "'arkit'")
 
 
 def test_generated_head_pose_is_the_models(pipeline, astronaut):

@@ -7,6 +7,7 @@ from i2fet.nn.i2fet import I2fet
 from i2fet.nn.ifed import Ifed
 from i2fet.nn.losses import VertexLoss, vertex_spread
 from i2fet.nn.motionclip import MotionClip, MotionClipGenerator
+from i2fet.nn.ned import Ned, NeutralGenerator
 from i2fet.nn.pair_generator import PairGenerator
 from i2fet.nn.scaler import CoefficientScaler
 
@@ -18,6 +19,8 @@ __all__ = [
     "Ifed",
     "MotionClip",
     "MotionClipGenerator",
+    "Ned",
+    "NeutralGenerator",
     "PairGenerator",
     "VertexLoss",
     "load_generator",

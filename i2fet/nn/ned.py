@@ -96,7 +96,8 @@ class NeutralGenerator(nn.Module):
     @torch.no_grad()
     def relax(self, faces: FaceCoefficients) -> FaceCoefficients:
         """(B,) neutral faces of the people who show (B,) expressions, from the same view."""
-        return FaceCoefficients(faces.shape, *self(faces.expression, faces.pose), faces.camera)
+        expression, pose = self(faces.expression, faces.pose)
+        return FaceCoefficients(faces.shape, expression, pose, faces.camera)
 
 
 def fully_connected(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential:
