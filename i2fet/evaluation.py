@@ -47,6 +47,17 @@ class LabelledFaces:
 
 
 @dataclass(frozen=True)
+class SubjectFaces(LabelledFaces):
+    """The same, with the people who show them.
+
+    Attributes:
+        subject: (...) int64 numbers of the people.
+    """
+
+    subject: Tensor
+
+
+@dataclass(frozen=True)
 class HeldOutPairs:
     """M samples of the test part: what is asked for, of whom, and what they really show.
 
@@ -201,9 +212,7 @@ def evaluate(
 
 
 @torch.no_grad()
-def generate_pairs(
-    generator: PairGenerator, pairs: HeldOutPairs, seed: int
-) -> FaceCoefficients:
+def generate_pairs(generator: PairGenerator, pairs: HeldOutPairs, seed: int) -> FaceCoefficients:
     """(M, 2) faces with the instructed expressions and the identity of the first real face."""
     source = torch.Generator().manual_seed(seed)
     expression, pose = generator.sample(pairs.tokens, pairs.mask, pairs.instruction, source)
@@ -256,26 +265,35 @@ def seed_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def subject_intervals(confusion: Tensor, right: Tensor, count: Tensor) -> list[tuple[float, float]]:
-    """Confidence intervals of Acc1, Acc2 and G-mean by bootstrap over P people.
+def confusion_by_subject(named: Tensor, target: Tensor, person: Tensor, classes: int) -> Tensor:
+    """(P, C, C) counts of each person, labels asked for in rows.
 
     Args:
-        confusion: (P, C, C) counts of each.
-        right: (P,) their pairs that are right.
-        count: (P,) all their pairs.
+        named: (...) int64 labels given.
+        target: (...) int64 labels asked for.
+        person: (...) int64 numbers of the people from 0 to P - 1.
+        classes: C.
     """
-    people = len(count)
-    drawn = np.random.default_rng(0).multinomial(people, np.full(people, 1 / people), RESAMPLES)
-    times = torch.from_numpy(drawn).double()
-    drawn_confusion = torch.tensordot(times, confusion.double(), dims=1)
-    hits = drawn_confusion.diagonal(dim1=1, dim2=2).sum(dim=1)
-    measures = (
-        hits / drawn_confusion.sum(dim=(1, 2)),
-        (times @ right.double()) / (times @ count.double()),
-        torch.stack([geometric_mean(each) for each in drawn_confusion]),
-    )
-    tail = (1 - CONFIDENCE) / 2
-    return [(float(m.quantile(tail)), float(m.quantile(1 - tail))) for m in measures]
+    cell = (person * classes + target) * classes + named
+    people = int(person.max()) + 1
+    return cell.flatten().bincount(minlength=people * classes**2).view(people, classes, classes)
+
+
+def share_interval(hits: Tensor, count: Tensor) -> tuple[float, float]:
+    """Confidence interval of a share by bootstrap over P people.
+
+    Args:
+        hits: (P,) of each.
+        count: (P,) all their attempts.
+    """
+    times = _resampled(len(count))
+    return _interval((times @ hits.double()) / (times @ count.double()))
+
+
+def gmean_interval(confusion: Tensor) -> tuple[float, float]:
+    """Confidence interval of the G-mean by bootstrap over P people, of (P, C, C) counts."""
+    drawn = torch.tensordot(_resampled(len(confusion)), confusion.double(), dims=1)
+    return _interval(torch.stack([geometric_mean(each) for each in drawn]))
 
 
 def _check_spread(pairs: HeldOutPairs, labels: Sequence[str]) -> None:
@@ -294,24 +312,29 @@ def _verdict(named: Tensor, pairs: HeldOutPairs, classes: int) -> Verdict:
     values = [
         [float(metric(*seed)) for seed in zip(named, target, strict=True)] for metric in metrics
     ]
-    confusion, right, count = _count_by_subject(named, pairs, classes)
-    intervals = subject_intervals(confusion, right, count)
+    _, person = pairs.subject.unique(return_inverse=True)
+    confusion = confusion_by_subject(named, target, person[:, None], classes)
+    both = (named == target).all(dim=-1).long().sum(dim=0)
+    right = torch.zeros(len(confusion), dtype=torch.long).index_add_(0, person, both)
+    intervals = (
+        share_interval(confusion.diagonal(dim1=1, dim2=2).sum(dim=1), confusion.sum(dim=(1, 2))),
+        share_interval(right, person.bincount() * len(named)),
+        gmean_interval(confusion),
+    )
     acc1, acc2, gmean = (score(*each) for each in zip(values, intervals, strict=True))
     total = confusion.sum(dim=0).tolist()
     return Verdict(acc1, acc2, gmean, tuple(tuple(row) for row in total))
 
 
-def _count_by_subject(
-    named: Tensor, pairs: HeldOutPairs, classes: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    people, person = pairs.subject.unique(return_inverse=True)
-    target = pairs.emotion.expand_as(named)
-    cell = (person[:, None] * classes + target) * classes + named
-    confusion = cell.flatten().bincount(minlength=len(people) * classes**2)
-    both = (named == target).all(dim=-1).long().sum(dim=0)
-    right = torch.zeros_like(people).index_add_(0, person, both)
-    count = person.bincount(minlength=len(people)) * len(named)
-    return confusion.view(len(people), classes, classes), right, count
+def _resampled(people: int) -> Tensor:
+    """(RESAMPLES, P) how often each person is drawn."""
+    drawn = np.random.default_rng(0).multinomial(people, np.full(people, 1 / people), RESAMPLES)
+    return torch.from_numpy(drawn).double()
+
+
+def _interval(values: Tensor) -> tuple[float, float]:
+    tail = (1 - CONFIDENCE) / 2
+    return float(values.quantile(tail)), float(values.quantile(1 - tail))
 
 
 def _diversity(

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from i2fet.checkpoint import Provenance
-from i2fet.evaluation import Evaluation, LabelledFaces, Score, name_expressions
+from i2fet.evaluation import Evaluation, Score, SubjectFaces
 from i2fet.files import replacing
 from i2fet.judge import ExpressionJudge
-from i2fet.metrics import GeometricMean, SingleAccuracy
+from i2fet.judge_quality import JudgeQuality, assess, draw_all, judge_images
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,16 +45,12 @@ class JudgeIdentity(ModelIdentity):
     Attributes:
         image_size: Of its shape images, pixels.
         subjects: How many people it was trained on.
-        faces: How many faces of the test part it was tested on: all whose label it knows.
-        accuracy: Share of these that it names right, with all its labels to choose from.
-        gmean: Geometric mean of its recalls on these.
+        quality: On the faces of the test part whose label it knows.
     """
 
     image_size: int
     subjects: int
-    faces: int
-    accuracy: float
-    gmean: float
+    quality: JudgeQuality
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ def identify_model(path: Path, provenance: Provenance) -> ModelIdentity:
     return ModelIdentity(str(path), _digest(path), provenance)
 
 
-def identify_judge(judge: ExpressionJudge, path: Path, test: LabelledFaces) -> JudgeIdentity:
+def identify_judge(judge: ExpressionJudge, path: Path, test: SubjectFaces) -> JudgeIdentity:
     """Name a judge and test it.
 
     Args:
@@ -87,17 +83,14 @@ def identify_judge(judge: ExpressionJudge, path: Path, test: LabelledFaces) -> J
         path: Its checkpoint.
         test: Faces of the test part; the labels are indices into the judge's.
     """
-    labels = judge.provenance.emotions
-    named = name_expressions(judge, labels, test.faces)
+    logits = judge_images(judge, draw_all(judge, test.faces))
     return JudgeIdentity(
         str(path),
         _digest(path),
         judge.provenance,
         image_size=judge.image_size,
         subjects=len(judge.training_part.subjects),
-        faces=len(named),
-        accuracy=float(SingleAccuracy(len(labels))(named, test.emotion)),
-        gmean=float(GeometricMean(len(labels))(named, test.emotion)),
+        quality=assess(logits, test.emotion, test.subject),
     )
 
 
@@ -118,6 +111,7 @@ def write_report(report: Report, folder: Path) -> None:
 def describe_report(report: Report) -> str:
     """The report as a page of Markdown."""
     result, judge = report.evaluation, report.judge
+    quality = judge.quality
     seeds = len(result.diversity.values)
     return "\n".join(
         [
@@ -127,8 +121,9 @@ def describe_report(report: Report) -> str:
             f"- model: {report.model.checkpoint} (SHA-256 {report.model.sha256}), trained on "
             f"{report.model.provenance.description}",
             f"- judge: {judge.checkpoint} (SHA-256 {judge.sha256}), trained on "
-            f"{judge.provenance.description}; names {judge.accuracy:.1%} of {judge.faces} real "
-            f"faces of the same test part right (G-mean {judge.gmean:.1%})",
+            f"{judge.provenance.description}; names {show_share(quality.accuracy)} of "
+            f"{quality.faces} real faces of the same test part right (G-mean "
+            f"{show_share(quality.gmean)}, expected calibration error {quality.ece:.1%})",
             "",
             describe_evaluation(result),
             "",
@@ -147,7 +142,7 @@ def describe_evaluation(result: Evaluation) -> str:
     for judge, verdict in result.generated.verdicts.items():
         ceiling = result.real.verdicts[judge]
         for measure, name in MEASURES.items():
-            shares = (_share(getattr(each, measure)) for each in (verdict, ceiling))
+            shares = (show_share(getattr(each, measure)) for each in (verdict, ceiling))
             rows.append((f"{name}, {judge}", *shares, ""))
     agreements = (f"{each.agreement:.1%}" for each in (result.generated, result.real))
     rows += [
@@ -207,7 +202,8 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _share(score: Score) -> str:
+def show_share(score: Score) -> str:
+    """A share as people read it: per cent, with its deviation and interval where known."""
     return _shown(score, "{:.1%}")
 
 

@@ -93,7 +93,10 @@ def test_the_report_holds_the_numbers_and_what_they_rest_on(
     report = json.loads((out / "report.json").read_text())
     assert report["judge"]["sha256"] == hashlib.sha256(judge.read_bytes()).hexdigest()
     assert report["model"]["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    assert 0 <= report["judge"]["accuracy"] <= 1
+    quality = report["judge"]["quality"]
+    assert 0 <= quality["accuracy"]["mean"] <= 1
+    assert 0 <= quality["ece"] <= 1
+    assert sum(map(sum, quality["confusion"])) == quality["faces"]
     assert report["judge"]["image_size"] == 32
     assert report["judge"]["subjects"] + report["evaluation"]["subjects"] < 30
     result = report["evaluation"]
