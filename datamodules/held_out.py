@@ -21,6 +21,7 @@ from i2fet.evaluation import (
     HeldOutPairs,
     LabelledFaces,
     NamesExpressions,
+    SubjectFaces,
     evaluate,
     name_expressions,
 )
@@ -83,7 +84,13 @@ def evaluate_held_out(
         CheckpointError: The model or the judge was made for another head or label set, or the
             judge was trained on people of the test part.
         DatasetError: A label is shown by a single face of the test part.
+        OptionError: The data has no training part.
     """
+    if data.split == "test":
+        raise OptionError(
+            "the judge of coefficients learns from the training part, which --data.split test "
+            "leaves empty; use subject"
+        )
     generator.provenance.check(provenance_of(data))
     judge.check(data.head_name, data.emotions)
     judge.training_part.check_unseen(data.population, data.subjects["test"])
@@ -97,13 +104,14 @@ def evaluate_held_out(
     return evaluate(generator, judges, pairs, known, data.statistics, labels, seeds)
 
 
-def labelled_faces(data: ExpressionDataModule, part: str, labels: Sequence[str]) -> LabelledFaces:
+def labelled_faces(data: ExpressionDataModule, part: str, labels: Sequence[str]) -> SubjectFaces:
     """The faces of one part that show one of the labels, once each."""
     position = {label: index for index, label in enumerate(labels)}
     index = torch.tensor([position.get(emotion, -1) for emotion in ALL_EMOTIONS])
     rows = data.rows[part]
     rows = rows[index[data.faces.emotion[rows]] >= 0]
-    return LabelledFaces(data.faces.coefficients[rows], index[data.faces.emotion[rows]])
+    faces = data.faces
+    return SubjectFaces(faces.coefficients[rows], index[faces.emotion[rows]], faces.subject[rows])
 
 
 def held_out_pairs(data: ExpressionDataModule) -> HeldOutPairs:
