@@ -69,6 +69,9 @@ _KNOWN = ", ".join(Emotion) + " and their common synonyms"
 
 MIN_INTENSITY, MAX_INTENSITY = 0.35, 1.5
 
+GRADES = {"slight": 0.6, "mild": 0.85, "": 1.15, "strong": 1.4, "extreme": MAX_INTENSITY}
+"""What intensities are called, with the greatest of each; the plain one needs no name."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -81,6 +84,11 @@ class Step:
 
     emotion: Emotion
     intensity: float = 1.0
+
+    def __str__(self) -> str:
+        """Such as "anger (strong)"."""
+        grade = next(name for name, most in GRADES.items() if self.intensity <= most)
+        return f"{self.emotion} ({grade})" if grade else str(self.emotion)
 
 
 @dataclass(frozen=True)
