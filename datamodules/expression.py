@@ -178,8 +178,10 @@ class ExpressionDataModule(LightningDataModule):
         self.head_name = load_head(head).name
         self.encoder_loader = EncoderLoader(encoder, self.head_name, refine)
         self.encoder_name = encoder if coefficients == "perceived" else "true"
-        self.text_name = text if view == "pairs" else "none"
-        self.text_width = load_text_encoder(text).width if view == "pairs" else 0
+        self.text_name, self.text_width = "none", 0
+        if view == "pairs":
+            text_encoder = load_text_encoder(text)
+            self.text_name, self.text_width = text_encoder.name, text_encoder.width
         self._datasets: Mapping[str, ViewDataset] = {}
 
     def prepare_data(self) -> None:

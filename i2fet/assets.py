@@ -313,6 +313,12 @@ def _convert_flame_uv(source: Path, target: Path) -> None:
     convert_texture(source, target)
 
 
+def _convert_clip(source: Path, target: Path) -> None:
+    from i2fet.text.clip import convert_clip
+
+    convert_clip(source, target)
+
+
 def _convert_deca(source: Path, target: Path) -> None:
     from i2fet.perception.deca import convert_deca
 
@@ -354,6 +360,9 @@ ASSETS = {
             "as FLAME's",
             "https://github.com/yfeng95/DECA",
             _convert_flame_uv,
+            releases={
+                "dd5bfbce75adb99b1963f43bca7ec3557bd4a7321f8fc515f4100599e80d99f2": "DECA's",
+            },
         ),
         Asset(
             "deca",
@@ -380,6 +389,10 @@ ASSETS = {
             "the text encoder 'clip', which is the paper's",
             "MIT",
             "https://huggingface.co/openai/clip-vit-large-patch14",
+            _convert_clip,
+            releases={
+                "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836": "OpenAI's",
+            },
         ),
         Asset(
             "ict",
