@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from i2fet.errors import AssetError
 from i2fet.text.base import MAX_TOKENS, TextEncoder, TokenEmbeddings
-from i2fet.text.minilm import MiniLMTextEncoder, MiniLMWordEncoder
+from i2fet.text.clip import ClipTextEncoder
+from i2fet.text.minilm import MiniLMTextEncoder
 
-__all__ = ["MAX_TOKENS", "MiniLMTextEncoder", "TextEncoder", "TokenEmbeddings", "load_text_encoder"]
+__all__ = [
+    "MAX_TOKENS",
+    "ClipTextEncoder",
+    "MiniLMTextEncoder",
+    "TextEncoder",
+    "TokenEmbeddings",
+    "load_text_encoder",
+]
 
-TEXT_ENCODERS = {encoder.name: encoder for encoder in (MiniLMTextEncoder, MiniLMWordEncoder)}
+TEXT_ENCODERS: dict[str, Callable[[Path | None], TextEncoder]] = {
+    MiniLMTextEncoder.name: MiniLMTextEncoder,
+    "clip": ClipTextEncoder,
+}
 
 
-def load_text_encoder(name: str = "minilm", folder: Path | None = None) -> TextEncoder:
+def load_text_encoder(name: str = "minilm", path: Path | None = None) -> TextEncoder:
     """The text encoder of a name; its files are read at first use.
 
     Args:
-        name: As recorded in checkpoints.
-        folder: Where its files are, if not where they are installed.
+        name: "minilm" or "clip"; or as recorded in checkpoints, which is warned about if other
+            parameters are installed.
+        path: Where its files are, if not where they are installed.
 
     Raises:
-        AssetError: If there is no such encoder.
+        AssetError: If there is no such encoder, or its files are missing.
     """
-    if name not in TEXT_ENCODERS:
+    kind = name.partition("-")[0]
+    if kind not in TEXT_ENCODERS:
         known = ", ".join(TEXT_ENCODERS)
         raise AssetError(f"there is no text encoder named {name!r}; the known ones are: {known}")
-    return TEXT_ENCODERS[name](folder)
+    encoder = TEXT_ENCODERS[kind](path)
+    if name not in (kind, encoder.name):
+        message = f"the text encoder was {name} and now is {encoder.name}"
+        warnings.warn(message, stacklevel=2)
+    return encoder
