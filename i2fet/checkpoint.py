@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from i2fet.errors import CheckpointError
+from i2fet.files import replacing
+
+SHIPPED_ENDING = ".safetensors"
+"""Of checkpoints without what only training needs; all others are Lightning's."""
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -85,12 +92,62 @@ def reading_checkpoint(path: str | Path, kind: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"the checkpoint {path} cannot be read ({error.strerror}); `make demo` trains one"
+            f"the checkpoint {path} cannot be read ({error.strerror}); give another one"
         ) from error
-    except (UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
+    except (
+        UnpicklingError,
+        SafetensorError,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         raise CheckpointError(
             f"{path} is broken or not a checkpoint of {kind}; give another one"
         ) from error
+
+
+class Content(NamedTuple):
+    """Of a checkpoint.
+
+    Attributes:
+        hyper_parameters: Of the task that was trained.
+        state: Its parameters and buffers by name.
+    """
+
+    hyper_parameters: Mapping[str, Any]
+    state: Mapping[str, Tensor]
+
+
+def read_content(path: str | Path) -> Content:
+    """Read a checkpoint, of Lightning or of `write_shipped`, within `reading_checkpoint`."""
+    if Path(path).suffix != SHIPPED_ENDING:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return Content(content["hyper_parameters"], content["state_dict"])
+    with safe_open(path, framework="pt") as file:
+        hyper_parameters = json.loads(file.metadata()["hyper_parameters"])
+        state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    return Content(hyper_parameters, state)
+
+
+def write_shipped(content: Content, path: Path, prefix: str) -> None:
+    """Write one module of a checkpoint, its matrices in half precision.
+
+    Args:
+        content: Of the checkpoint.
+        path: Ends in `SHIPPED_ENDING`.
+        prefix: Of the module's parameters.
+    """
+    state = {
+        name: (value.half() if value.ndim > 1 else value.float()).contiguous()
+        for name, value in content.state.items()
+        if name.startswith(prefix)
+    }
+    with replacing(path) as unfinished:
+        save_file(
+            state, unfinished, {"hyper_parameters": json.dumps(dict(content.hyper_parameters))}
+        )
 
 
 def load_part(
@@ -108,9 +165,9 @@ def load_part(
         CheckpointError: If the file is missing, broken or of another kind of task.
     """
     with reading_checkpoint(path, task):
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        part = build(content["hyper_parameters"])
-        state = content["state_dict"].items()
+        content = read_content(path)
+        part = build(content.hyper_parameters)
+        state = content.state.items()
         part.load_state_dict(
             {key.removeprefix(prefix): value for key, value in state if key.startswith(prefix)}
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from i2fet.nn.i2fet import I2fet
 from i2fet.nn.pair_generator import PairGenerator
+
+SHIPPED_GENERATOR = Path(__file__).with_name("i2fet.safetensors")
+"""Trained on synthetic people; i2fet.md, beside it, is its card."""
 
 MODEL_OPTIONS = (
     "latent",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from i2fet.checkpoint import reading_checkpoint
+from i2fet.checkpoint import read_content, reading_checkpoint
 from i2fet.errors import CheckpointError
 from i2fet.nn.generator import ExpressionGenerator
 from i2fet.nn.motionclip import MotionClipGenerator
@@ -23,7 +21,7 @@ def load_generator(path: str | Path) -> PairGenerator:
     """
     tasks = " or ".join(kind.task for kind in KINDS)
     with reading_checkpoint(path, tasks):
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        state = read_content(path).state
     for kind in KINDS:
         if any(name.startswith(kind.prefix) for name in state):
             return kind.from_checkpoint(path)

@@ -1,0 +1,344 @@
+"""Train and judge I2FET over a grid of options and seeds (Tables V to VIII).
+
+    python -m experiments.ablation components --train CORPUS --test CORPUS --judge CHECKPOINT
+
+Every run has a folder with its configuration, log, checkpoints and evaluation. What is there is
+not done again: an interrupted grid goes on where it stopped, and tables share the runs they have
+in common.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.progress import track
+
+from i2fet.errors import I2fetError
+from i2fet.evaluation import Score, score, seed_interval
+from i2fet.files import replacing
+from i2fet.tasks import I2FETTask
+
+EXPERIMENTS = Path(__file__).parent
+GRIDS = EXPERIMENTS / "ablations"
+OUT = Path("outputs/ablations")
+MEASURES = {
+    "acc1": "Acc1",
+    "acc2": "Acc2",
+    "gmean": "G-mean",
+    "diversity": "diversity ratio",
+    "frechet": "Frechet distance",
+}
+JUDGE = "judge of images"
+LAST = Path("last.ckpt")
+"""All rows are judged after the same number of epochs."""
+SHARES = ("acc1", "acc2", "gmean")
+"""Measures of a judge, in per cent; the paper has these alone."""
+
+
+class RunError(I2fetError):
+    """A run of the grid failed."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is spent on every row.
+
+    Attributes:
+        seeds: Trainings.
+        epochs: Of each.
+        samples: In all three parts.
+        evaluations: Seeds of generation for each training.
+    """
+
+    seeds: int
+    epochs: int
+    samples: int | None
+    evaluations: int
+
+
+SIZES = {
+    "quick": Size(seeds=1, epochs=4, samples=8000, evaluations=1),
+    "default": Size(seeds=3, epochs=15, samples=None, evaluations=3),
+    "paper": Size(seeds=10, epochs=200, samples=None, evaluations=10),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        name: As the table shows it.
+        model: Options of `I2FETTask` in which it departs from the paper's recipe.
+        data: Options of `ExpressionDataModule` likewise.
+        paper: The paper's figures, per cent, by dataset and measure.
+    """
+
+    name: str
+    model: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table to be made.
+
+    Attributes:
+        table: Its number in the paper.
+        title: What varies.
+        rows: Its rows.
+    """
+
+    table: str
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of a table have in common.
+
+    Attributes:
+        dataset: Layout of the data.
+        size: Of the runs.
+        coefficients: "true" or "perceived".
+        train: The dataset's folder.
+        test: That of the people on whom models are judged.
+        judge: A checkpoint of `ExpressionClassifierTask`.
+    """
+
+    dataset: str
+    size: str
+    coefficients: str
+    train: Path
+    test: Path
+    judge: Path
+
+
+def load_grid(name: str) -> Grid:
+    """Read one of `experiments/ablations`."""
+    values = yaml.safe_load((GRIDS / f"{name}.yaml").read_text())
+    return Grid(values["table"], values["title"], tuple(Row(**row) for row in values["rows"]))
+
+
+def configuration(setting: Setting, row: Row, seed: int, folder: Path) -> dict[str, Any]:
+    """What `i2fet fit` is to be told: the paper's recipe with the row's options."""
+    base = EXPERIMENTS / setting.dataset / "i2fet_paper.yaml"
+    config: dict[str, Any] = yaml.safe_load(base.read_text())
+    size = SIZES[setting.size]
+    config["seed_everything"] = seed
+    config["model"]["init_args"] = {**config["model"].get("init_args", {}), **_departures(row)}
+    config["data"]["init_args"] |= {
+        "root": str(setting.train),
+        "coefficients": setting.coefficients,
+        **({} if size.samples is None else {"samples": size.samples}),
+        **row.data,
+    }
+    config["trainer"] = {
+        **config["trainer"],
+        "max_epochs": size.epochs,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "logger": _part("loggers.CSVLogger", save_dir=str(folder), name="log"),
+        "callbacks": [
+            _part(
+                "callbacks.ModelCheckpoint",
+                dirpath=str(folder),
+                filename=LAST.stem,
+                enable_version_counter=False,
+            )
+        ],
+    }
+    return config
+
+
+def run_folder(setting: Setting, row: Row, seed: int) -> Path:
+    """Where a run is kept: rows with the same options share it."""
+    options = {"setting": asdict(setting), "model": _departures(row), "data": dict(row.data)}
+    text = json.dumps(options, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return OUT / "runs" / f"{setting.dataset}-{setting.size}-{digest}-{seed}"
+
+
+def run(setting: Setting, row: Row, seed: int, threads: int) -> Path:
+    """Train and judge, as far as that is not done; the evaluation's file.
+
+    Raises:
+        RunError: Training or evaluation failed.
+    """
+    folder = run_folder(setting, row, seed)
+    report, config = folder / "report.json", folder / "config.yaml"
+    if report.exists():
+        return report
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(config) as unfinished:
+        unfinished.write_text(yaml.safe_dump(configuration(setting, row, seed, folder)))
+    last = folder / LAST
+    resume = ["--ckpt_path", str(last)] if last.exists() else []
+    _i2fet(folder, threads, "fit", "--config", str(config), *resume)
+    evaluations = str(SIZES[setting.size].evaluations)
+    judge, test = str(setting.judge), str(setting.test)
+    options = ["--judge", judge, "--config", str(config), "--seeds", evaluations, "-o", str(folder)]
+    held_out = ["--data.root", test, "--data.split", "test"]
+    _i2fet(folder, threads, "evaluate", str(last), *options, *held_out)
+    return report
+
+
+def read_scores(reports: Sequence[Path], kind: str = "generated") -> dict[str, Score]:
+    """Every measure over the runs of one row; `kind` "real" is the ceiling."""
+    results = [json.loads(path.read_text())["evaluation"] for path in reports]
+    values = {
+        name: [100 * result[kind]["verdicts"][JUDGE][name]["mean"] for result in results]
+        for name in SHARES
+    }
+    if kind == "generated":
+        values |= {name: [r[name]["mean"] for r in results] for name in ("diversity", "frechet")}
+    return {name: score(each, seed_interval(each)) for name, each in values.items()}
+
+
+def write_table(
+    grid: Grid, setting: Setting, scores: Sequence[Mapping[str, Score]], name: str
+) -> Path:
+    """Write Markdown, CSV and JSON; the last row is the ceiling.
+
+    Args:
+        grid: The table.
+        setting: Of its runs.
+        scores: Of each row, then of real faces.
+        name: Of the grid.
+
+    Returns:
+        The Markdown file.
+    """
+    OUT.mkdir(parents=True, exist_ok=True)
+    rows = (*grid.rows, Row("real faces (the ceiling)"))
+    records = [
+        {
+            "row": row.name,
+            "options": {**row.model, **row.data},
+            "ours": {measure: asdict(each) for measure, each in values.items()},
+            "paper": dict(row.paper.get(setting.dataset, {})),
+        }
+        for row, values in zip(rows, scores, strict=True)
+    ]
+    stem = OUT / f"{name}-{setting.dataset}-{setting.size}"
+    content = {"table": grid.table, "setting": asdict(setting), "rows": records}
+    with replacing(stem.with_suffix(".json")) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=1, default=str))
+    with replacing(stem.with_suffix(".csv")) as unfinished, unfinished.open("w", newline="") as out:
+        table = csv.writer(out)
+        table.writerow(["row", *MEASURES, *(f"paper_{measure}" for measure in SHARES)])
+        for row, values in zip(rows, scores, strict=True):
+            ours = [values[m].mean if m in values else "" for m in MEASURES]
+            paper = row.paper.get(setting.dataset, {})
+            table.writerow([row.name, *ours, *(paper.get(m, "") for m in SHARES)])
+    page = stem.with_suffix(".md")
+    with replacing(page) as unfinished:
+        unfinished.write_text(describe_table(grid, setting, rows, scores))
+    return page
+
+
+def describe_table(
+    grid: Grid, setting: Setting, rows: Sequence[Row], scores: Sequence[Mapping[str, Score]]
+) -> str:
+    """The table in Markdown, the paper's figures beside ours."""
+    size = SIZES[setting.size]
+    header = ["", *MEASURES.values(), *(f"paper: {MEASURES[m]}" for m in SHARES)]
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
+    for row, values in zip(rows, scores, strict=True):
+        paper = row.paper.get(setting.dataset, {})
+        ours = [_shown(values[m], m) if m in values else "" for m in MEASURES]
+        lines.append([row.name, *ours, *(f"{paper[m]:.2f}" if m in paper else "" for m in SHARES)])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    quick = ", a quick look and no result" if setting.size == "quick" else ""
+    return (
+        f"# {grid.title} (Table {grid.table}), {setting.dataset}\n\n{table}\n\n"
+        f"Ours: {size.seeds} trainings of {size.epochs} epochs{quick}, {setting.coefficients} "
+        f"coefficients of {setting.train}, judged on {setting.test} by {setting.judge}; "
+        "mean ± standard deviation over the trainings. The paper's: its own data and judge.\n"
+    )
+
+
+def make_table(name: str, setting: Setting, workers: int) -> Path:
+    """Run what is missing of a grid and write its table; the Markdown file."""
+    grid = load_grid(name)
+    seeds = range(SIZES[setting.size].seeds)
+    jobs = [(row, seed) for row in grid.rows for seed in seeds]
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with ThreadPoolExecutor(workers) as pool:
+        reports = list(
+            track(
+                pool.map(lambda job: run(setting, job[0], job[1], threads), jobs),
+                f"Table {grid.table}",
+                total=len(jobs),
+                console=Console(stderr=True),
+            )
+        )
+    rows = [reports[start : start + len(seeds)] for start in range(0, len(jobs), len(seeds))]
+    scores = [read_scores(each) for each in rows] + [read_scores(reports[:1], "real")]
+    return write_table(grid, setting, scores, name)
+
+
+def _departures(row: Row) -> dict[str, Any]:
+    """The row's model options that are not the task's defaults anyway."""
+    defaults = inspect.signature(I2FETTask).parameters
+    return {key: value for key, value in row.model.items() if value != defaults[key].default}
+
+
+def _part(name: str, /, **options: Any) -> dict[str, Any]:
+    return {"class_path": f"lightning.pytorch.{name}", "init_args": options}
+
+
+def _i2fet(folder: Path, threads: int, *arguments: str) -> None:
+    log = folder / "log.txt"
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "i2fet", *arguments]
+    with log.open("a") as output:
+        code = subprocess.run(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False
+        ).returncode
+    if code:
+        raise RunError(f"`i2fet {arguments[0]}` failed in {folder}; its last words are in {log}")
+
+
+def _shown(value: Score, measure: str) -> str:
+    digits = 1 if measure in SHARES else 2
+    spread = "" if value.std is None else f" ± {value.std:.{digits}f}"
+    return f"{value.mean:.{digits}f}{spread}"
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("grid", choices=sorted(path.stem for path in GRIDS.glob("*.yaml")))
+    parser.add_argument("--dataset", choices=("ckplus", "celebvhq"), default="ckplus")
+    parser.add_argument("--size", choices=SIZES, default="default")
+    parser.add_argument("--coefficients", choices=("true", "perceived"), default="true")
+    parser.add_argument("--train", type=Path, required=True, help="the dataset's folder")
+    parser.add_argument("--test", type=Path, required=True, help="people on whom to judge")
+    parser.add_argument("--judge", type=Path, required=True, help="a trained classifier")
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time")
+    options = vars(parser.parse_args(args))
+    name, workers = options.pop("grid"), options.pop("workers")
+    page = make_table(name, Setting(**options), workers)
+    print(page.read_text())
+    print(f"table   {page}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import csv
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from datamodules.expression import ExpressionDataModule
+from experiments import ablation
+from experiments.ablation import GRIDS, SIZES, Setting, load_grid, make_table, run_folder
+from i2fet.tasks import I2FETTask
+
+NAMES = sorted(path.stem for path in GRIDS.glob("*.yaml"))
+Arguments = tuple[str, ...]
+
+
+@pytest.fixture
+def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    monkeypatch.setattr(ablation, "OUT", tmp_path / "ablations")
+    return Setting("ckplus", "default", "true", Path("train"), Path("test"), Path("judge.ckpt"))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Arguments]:
+    """What `i2fet` was asked to do, in place of doing it; evaluations depend on the seed."""
+    made: list[Arguments] = []
+
+    def pretend(folder: Path, threads: int, *arguments: str) -> None:
+        made.append(arguments)
+        if arguments[0] == "fit":
+            (folder / "last.ckpt").touch()
+            return
+        seed = yaml.safe_load((folder / "config.yaml").read_text())["seed_everything"]
+        verdict = {name: {"mean": 0.9 + 0.01 * seed} for name in ablation.SHARES}
+        judged = {"verdicts": {ablation.JUDGE: verdict}}
+        spread = {"diversity": {"mean": 0.8}, "frechet": {"mean": 3.0}}
+        content = {"evaluation": {"generated": judged, "real": judged, **spread}}
+        (folder / "report.json").write_text(json.dumps(content))
+
+    monkeypatch.setattr(ablation, "_i2fet", pretend)
+    return made
+
+
+def of(command: str, calls: list[Arguments]) -> list[Arguments]:
+    return [arguments for arguments in calls if arguments[0] == command]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_names_options_that_exist(name: str) -> None:
+    data_options = inspect.signature(ExpressionDataModule).parameters
+    for row in load_grid(name).rows:
+        I2FETTask(**row.model)
+        assert set(row.data) <= set(data_options)
+        assert all(set(figures) == set(ablation.SHARES) for figures in row.paper.values())
+
+
+def test_a_table_has_ours_beside_the_papers(setting: Setting, calls: list[Arguments]) -> None:
+    page = make_table("components", setting, workers=2)
+    seeds = SIZES["default"].seeds
+    assert len(of("fit", calls)) == len(of("evaluate", calls)) == 3 * seeds
+    text = page.read_text()
+    assert "| w/o IFED | 91.0 ± 1.0 | 91.0 ± 1.0 | 91.0 ± 1.0 | 0.80 ± 0.00 |" in text
+    assert "| 76.89 | 63.23 | 63.59 |" in text
+    assert "real faces" in text
+    with page.with_suffix(".csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["acc1"]) == pytest.approx(91)
+    assert rows[0]["paper_acc1"] == "76.89"
+    content = json.loads(page.with_suffix(".json").read_text())
+    assert content["rows"][0]["options"] == {"use_ifed": False, "vertex_weight": 0.0}
+
+
+def test_what_was_run_is_not_run_again(setting: Setting, calls: list[Arguments]) -> None:
+    make_table("components", setting, workers=1)
+    before = len(calls)
+    make_table("components", setting, workers=1)
+    assert len(calls) == before
+    make_table("losses", setting, workers=1)
+    new = of("fit", calls[before:])
+    assert len(new) == SIZES["default"].seeds, "only the row without the pose loss is new"
+
+
+def test_an_interrupted_training_goes_on(setting: Setting, calls: list[Arguments]) -> None:
+    row = load_grid("caft").rows[0]
+    folder = run_folder(setting, row, 0)
+    folder.mkdir(parents=True)
+    (folder / "last.ckpt").touch()
+    ablation.run(setting, row, 0, threads=1)
+    assert of("fit", calls)[0][-2:] == ("--ckpt_path", str(folder / "last.ckpt"))
+
+
+def test_a_failed_run_names_its_log(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failing: Callable[..., Any] = lambda *_, **__: type("Done", (), {"returncode": 1})()  # noqa: E731
+    monkeypatch.setattr(ablation.subprocess, "run", failing)
+    with pytest.raises(ablation.RunError, match=r"log\.txt"):
+        ablation.run(setting, load_grid("caft").rows[0], 0, threads=1)
