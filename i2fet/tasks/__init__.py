@@ -4,6 +4,7 @@ from i2fet.tasks.base import BaseTask, DataSource
 from i2fet.tasks.classifier import ExpressionClassifierTask
 from i2fet.tasks.face_encoder import FaceEncoderTask
 from i2fet.tasks.i2fet import I2FETTask
+from i2fet.tasks.instruction_reader import InstructionReaderTask
 from i2fet.tasks.motionclip import MotionClipTask
 from i2fet.tasks.ned import NEDTask
 
@@ -13,6 +14,7 @@ __all__ = [
     "ExpressionClassifierTask",
     "FaceEncoderTask",
     "I2FETTask",
+    "InstructionReaderTask",
     "MotionClipTask",
     "NEDTask",
 ]

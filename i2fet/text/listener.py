@@ -81,6 +81,13 @@ class Listener:
             for row, count in enumerate(reading.steps.tolist())
         ]
 
+    def accepts(self, heard: Heard) -> bool:
+        """Whether a sentence asks for an expression, and it is sure enough for which."""
+        return self._asks(heard) and heard.confidence >= self.least_confidence
+
+    def _asks(self, heard: Heard) -> bool:
+        return bool(heard.steps) and heard.asking >= self.least_asking
+
     def __call__(self, instruction: str) -> tuple[Step, ...]:
         """The expressions to be shown, in order.
 
@@ -88,7 +95,7 @@ class Listener:
             InstructionError: If the sentence asks for no expression, or it is unsure for which.
         """
         heard = self.hear([instruction])[0]
-        if heard.asking < self.least_asking or not heard.steps:
+        if not self._asks(heard):
             raise InstructionError(
                 f"no expression is asked for in {instruction!r}, as far as it was understood; "
                 f"name one or several, {EXAMPLE}"

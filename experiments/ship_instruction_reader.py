@@ -1,0 +1,41 @@
+"""Write a trained instruction reader into the package.
+
+python -m experiments.ship_instruction_reader [CHECKPOINT] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from i2fet.tasks import InstructionReaderTask
+from i2fet.text import load_text_encoder
+from i2fet.text.listener import READER_FILE, Listener, save_listener
+
+CHECKPOINT = Path("outputs/language/cpu/last.ckpt")
+CONFIG = ("text_width", "width", "heads", "layers", "dropout", "word_dropout")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the network and say what it was trained on."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("checkpoint", type=Path, nargs="?", default=CHECKPOINT)
+    parser.add_argument("--output", type=Path, default=READER_FILE)
+    options = parser.parse_args(argv)
+    checkpoint = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
+    data = checkpoint["datamodule_hyper_parameters"]
+    task = InstructionReaderTask.load_from_checkpoint(
+        options.checkpoint, map_location="cpu", weights_only=True
+    )
+    listener = Listener(task.network, load_text_encoder(data["text"]))
+    config = {name: task.hparams[name] for name in CONFIG}
+    trained = f"{data['sentences']} composed sentences, {checkpoint['epoch'] + 1} epochs"
+    save_listener(listener, config, options.output, trained=trained)
+    size = options.output.stat().st_size / 1e6
+    print(f"{options.output}: {size:.1f} MB, {trained}, words by {data['text']}")
+
+
+if __name__ == "__main__":
+    main()
