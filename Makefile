@@ -74,11 +74,39 @@ train-celebvhq: $(if $(filter data/celebvhq-synthetic,$(CELEBVHQ)),data/celebvhq
 	@$(I2FET) test --config experiments/celebvhq/$(RECIPE).yaml $(WATCH) --data.root $(CELEBVHQ) $(STACK) $(ARGS) \
 		--ckpt_path outputs/celebvhq/$(RECIPE)/last.ckpt
 
+# Judges learn from people whom no other experiment knows, and are tested on people unknown to them.
+JUDGE := outputs/judge
+$(JUDGE)/%/SYNTHETIC.json: | $(READY)
+	@echo "Writing SYNTHETIC people to $(@D)."
+	@$(I2FET) corpus $(word 1,$(subst -, ,$*)) $(@D) --no-pictures $(if $(findstring -test,$*),--subjects 1000 --seed 1000,--subjects 4000 --seed 4000)
+
+# $(call train-classifier,layout,folder of real people if any)
+define train-classifier
+	@$(I2FET) fit --config experiments/$(1)/classifier.yaml $(STACK) $(ARGS) \
+		$(if $(2),--data.root $(2) --data.coefficients perceived)
+	@$(I2FET) test --config experiments/$(1)/classifier.yaml $(STACK) $(ARGS) \
+		$(if $(2),--data.root $(2) --data.coefficients perceived,--data.root $(JUDGE)/$(1)-test --data.split test) \
+		--ckpt_path outputs/$(1)/classifier/best.ckpt
+endef
+JUDGED_CKPLUS := $(filter-out data/ckplus-synthetic,$(CKPLUS))
+JUDGED_CELEBVHQ := $(filter-out data/celebvhq-synthetic,$(CELEBVHQ))
+
 .PHONY: train-classifier-ckplus
-train-classifier-ckplus: $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckplus-synthetic/SYNTHETIC.json) | $(READY) ## The classifier of shape images on CKPLUS=...
-	@$(I2FET) fit --config experiments/ckplus/classifier.yaml --data.root $(CKPLUS) $(STACK) $(ARGS)
-	@$(I2FET) test --config experiments/ckplus/classifier.yaml --data.root $(CKPLUS) $(STACK) $(ARGS) \
-		--ckpt_path outputs/ckplus/classifier/best.ckpt
+train-classifier-ckplus: $(if $(JUDGED_CKPLUS),,$(JUDGE)/ckplus/SYNTHETIC.json $(JUDGE)/ckplus-test/SYNTHETIC.json) | $(READY) ## The judge of shape images, on CKPLUS=... or synthetic people
+	$(call train-classifier,ckplus,$(JUDGED_CKPLUS))
+
+.PHONY: train-classifier-celebvhq
+train-classifier-celebvhq: $(if $(JUDGED_CELEBVHQ),,$(JUDGE)/celebvhq/SYNTHETIC.json $(JUDGE)/celebvhq-test/SYNTHETIC.json) | $(READY) ## The same on CELEBVHQ=...
+	$(call train-classifier,celebvhq,$(JUDGED_CELEBVHQ))
+
+# QUICK=1 draws small images and trains briefly.
+QUICK_TABLE_10 := --model.init_args.image_size 64 --data.init_args.apex_frames 1 --trainer.max_epochs 5 \
+	--model.init_args.scheduler.init_args.T_max 5
+.PHONY: table-10
+table-10: $(JUDGE)/ckplus/SYNTHETIC.json $(JUDGE)/ckplus-test/SYNTHETIC.json data/ckplus-synthetic/SYNTHETIC.json | $(READY) ## Table X: losses and turned images; QUICK=1 for a rough one
+	@$(BIN)/python -m experiments.table_10 --config experiments/ckplus/classifier.yaml \
+		--test $(JUDGE)/ckplus-test --perceived data/ckplus-synthetic \
+		-o outputs/tables/table_10 $(if $(QUICK),$(QUICK_TABLE_10)) $(ARGS)
 
 # An interrupted training goes on from its last epoch.
 .PHONY: train-encoder

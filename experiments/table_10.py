@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,6 +125,7 @@ class ShareImages(Callback):
 def main(args: Sequence[str] | None = None) -> None:
     """Train, test and write `table_10.json`, `table_10.md` and `table_10.png`."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", "LightningCLI's args parameter")
     options, settings = _parse(args)
     share, tests, rows = ShareImages(), {}, []
     configured = _read_configuration(settings)

@@ -52,7 +52,8 @@ class TrainingPart:
             listed = ", ".join(seen[:LISTED]) + (", ..." if len(seen) > LISTED else "")
             raise CheckpointError(
                 f"the judge was trained on {len(seen)} of the {len(subjects)} subjects it should "
-                f"judge ({listed} of {population}); train one on the same split"
+                f"judge ({listed} of {population}); use one of other people, or split both by subject "
+                "and with one seed"
             )
 
 

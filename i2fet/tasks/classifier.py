@@ -143,14 +143,15 @@ class ExpressionClassifierTask(BaseTask):
         return {"emotion": logits.argmax(dim=1), "logits": logits}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to resume with images of another size."""
+        """Refuse to go on with another network or with images of another size."""
         super().on_load_checkpoint(checkpoint)
-        stored = checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]["image_size"]
-        if stored != self.hparams["image_size"]:
-            raise CheckpointError(
-                f"the checkpoint was trained on images of {stored} pixels, not "
-                f"{self.hparams['image_size']}; use --model.image_size {stored}"
-            )
+        stored = checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY]
+        for name in ("backbone", "image_size", "small_images"):
+            if stored[name] != self.hparams[name]:
+                raise CheckpointError(
+                    f"the checkpoint was trained with {name} {stored[name]}, not "
+                    f"{self.hparams[name]}; use --model.{name} {stored[name]}"
+                )
 
     def _make_loss(self, counts: Tensor) -> nn.Module:
         hparams = self.hparams

@@ -183,9 +183,18 @@ def test_data_with_other_labels_is_refused(trained: Trained, tmp_path: Path) -> 
         make_trainer(tmp_path).validate(loaded, datamodule=FakeFaces(emotions=4))
 
 
-def test_resuming_with_another_image_size_is_refused(trained: Trained, tmp_path: Path) -> None:
-    task = ExpressionClassifierTask(**SMALL | {"image_size": 48})
-    with pytest.raises(CheckpointError, match="images of 32 pixels, not 48"):
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"image_size": 48}, "trained with image_size 32, not 48"),
+        ({"backbone": "histograms"}, "trained with backbone resnet18, not histograms"),
+    ],
+)
+def test_resuming_with_another_network_or_image_size_is_refused(
+    trained: Trained, tmp_path: Path, option: dict[str, Any], message: str
+) -> None:
+    task = ExpressionClassifierTask(**SMALL | option)
+    with pytest.raises(CheckpointError, match=message):
         make_trainer(tmp_path).fit(task, datamodule=FakeFaces(), ckpt_path=trained[2])
 
 
