@@ -1,4 +1,4 @@
-"""Train and judge I2FET over a grid of options and seeds (Tables V to VIII).
+"""Train and judge models over a grid of options and seeds (Tables II, III and V to VIII).
 
     python -m experiments.ablation components --train CORPUS --test CORPUS --judge CHECKPOINT
 
@@ -83,12 +83,14 @@ class Row:
 
     Attributes:
         name: As the table shows it.
-        model: Options of `I2FETTask` in which it departs from the paper's recipe.
+        recipe: The configuration file from which it departs, without its ending.
+        model: Options of the task in which it does.
         data: Options of `ExpressionDataModule` likewise.
         paper: The paper's figures, per cent, by dataset and measure.
     """
 
     name: str
+    recipe: str = "i2fet_paper"
     model: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -99,7 +101,7 @@ class Grid:
     """A table to be made.
 
     Attributes:
-        table: Its number in the paper.
+        table: Where the paper has it.
         title: What varies.
         rows: Its rows.
     """
@@ -137,12 +139,15 @@ def load_grid(name: str) -> Grid:
 
 
 def configuration(setting: Setting, row: Row, seed: int, folder: Path) -> dict[str, Any]:
-    """What `i2fet fit` is to be told: the paper's recipe with the row's options."""
-    base = EXPERIMENTS / setting.dataset / "i2fet_paper.yaml"
+    """What `i2fet fit` is to be told: the row's recipe, options and budget."""
+    base = EXPERIMENTS / setting.dataset / f"{row.recipe}.yaml"
     config: dict[str, Any] = yaml.safe_load(base.read_text())
     size = SIZES[setting.size]
     config["seed_everything"] = seed
-    config["model"]["init_args"] = {**config["model"].get("init_args", {}), **_departures(row)}
+    model = {**config["model"].get("init_args", {}), **_departures(row)}
+    if "scheduler" in model:
+        model["scheduler"]["init_args"]["T_max"] = size.epochs
+    config["model"]["init_args"] = model
     config["data"]["init_args"] |= {
         "root": str(setting.train),
         "coefficients": setting.coefficients,
@@ -169,7 +174,12 @@ def configuration(setting: Setting, row: Row, seed: int, folder: Path) -> dict[s
 
 def run_folder(setting: Setting, row: Row, seed: int) -> Path:
     """Where a run is kept: rows with the same options share it."""
-    options = {"setting": asdict(setting), "model": _departures(row), "data": dict(row.data)}
+    options = {
+        "setting": asdict(setting),
+        "recipe": row.recipe,
+        "model": _departures(row),
+        "data": dict(row.data),
+    }
     text = json.dumps(options, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     return OUT / "runs" / f"{setting.dataset}-{setting.size}-{digest}-{seed}"
@@ -267,7 +277,7 @@ def describe_table(
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     quick = ", a quick look and no result" if setting.size == "quick" else ""
     return (
-        f"# {grid.title} (Table {grid.table}), {setting.dataset}\n\n{table}\n\n"
+        f"# {grid.title} ({grid.table}), {setting.dataset}\n\n{table}\n\n"
         f"Ours: {size.seeds} trainings of {size.epochs} epochs{quick}, {setting.coefficients} "
         f"coefficients of {setting.train}, judged on {setting.test} by {setting.judge}; "
         "mean ± standard deviation over the trainings. The paper's: its own data and judge.\n"
@@ -284,7 +294,7 @@ def make_table(name: str, setting: Setting, workers: int) -> Path:
         reports = list(
             track(
                 pool.map(lambda job: run(setting, job[0], job[1], threads), jobs),
-                f"Table {grid.table}",
+                grid.table,
                 total=len(jobs),
                 console=Console(stderr=True),
             )
@@ -295,9 +305,13 @@ def make_table(name: str, setting: Setting, workers: int) -> Path:
 
 
 def _departures(row: Row) -> dict[str, Any]:
-    """The row's model options that are not the task's defaults anyway."""
+    """The row's model options that are not I2FET's defaults anyway."""
     defaults = inspect.signature(I2FETTask).parameters
-    return {key: value for key, value in row.model.items() if value != defaults[key].default}
+    return {
+        key: value
+        for key, value in row.model.items()
+        if key not in defaults or value != defaults[key].default
+    }
 
 
 def _part(name: str, /, **options: Any) -> dict[str, Any]:
