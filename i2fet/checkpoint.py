@@ -38,6 +38,7 @@ class Provenance:
         text_width: Width of its token embeddings.
         synthetic: Whether the model was trained on invented people.
         description: The data in one line.
+        population: Whose names those of the training subjects are; see `DataSource`.
     """
 
     head: str
@@ -48,6 +49,7 @@ class Provenance:
     text_width: int
     synthetic: bool
     description: str
+    population: str = "unknown"
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Provenance:

@@ -119,7 +119,7 @@ def describe_report(report: Report) -> str:
             "",
             f"- data: {report.data}; {result.pairs} test pairs of {result.subjects} people",
             f"- model: {report.model.checkpoint} (SHA-256 {report.model.sha256}), trained on "
-            f"{report.model.provenance.description}",
+            f"{report.model.provenance.description} (people: {report.model.provenance.population})",
             f"- judge: {judge.checkpoint} (SHA-256 {judge.sha256}), trained on "
             f"{judge.provenance.description}; names {show_share(quality.accuracy)} of "
             f"{quality.faces} real faces of the same test part right (G-mean "

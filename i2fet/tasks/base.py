@@ -92,6 +92,7 @@ def provenance_of(data: DataSource) -> Provenance:
         text_width=data.text_width,
         synthetic=data.synthetic,
         description=data.description,
+        population=data.population,
     )
 
 

@@ -22,7 +22,7 @@ class FakePairs(LightningDataModule):
         self.view = "pairs"
         self.head_name, self.encoder_name, self.text_name = "arkit", "truth", "fake"
         self.text_width, self.synthetic, self.vertex_scale = WIDTH, True, 0.01
-        self.description = "invented pairs"
+        self.description, self.population = "invented pairs", "fakes"
         self.words = torch.randn(emotions, WIDTH, generator=generator)
         self.faces = torch.rand(emotions, 50, generator=generator) * 0.6
         self.batches = [self.make_batch(rows, generator) for _ in range(batches)]
