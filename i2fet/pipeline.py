@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -24,12 +24,12 @@ from i2fet.instructions import canonical_instruction, parse_instruction
 from i2fet.nn import NeutralGenerator, PairGenerator, load_generator
 from i2fet.perception import FaceEncoder, PerceivedFace, Photo, load_face_encoder, perceive
 from i2fet.rendering.mesh import fit_camera, render_shape
-from i2fet.rendering.portrait import PortraitRenderer
+from i2fet.rendering.photo import PhotoRenderer, load_photo_renderer
 from i2fet.rendering.video import contact_sheet, write_image, write_video
 from i2fet.text import TextEncoder, load_text_encoder
 from i2fet.transition import Easing, HeadPose, anchor_frames, interpolate, make_anchors
 
-Renderer = Literal["portrait", "mesh"]
+Renderer = Literal["portrait", "mesh", "rome", "cvthead"]
 Image = NDArray[np.uint8]
 
 SHEET_ENDING = ".png"
@@ -52,7 +52,7 @@ class Transition:
         head: The head they belong to.
         model: One line about the model that generated the expressions.
         neutral: One line about where neutral faces come from; "" if none was put in.
-        portrait_renderer: Of that head.
+        photo_renderer: Gives the renderers of the photo's head by their names.
     """
 
     instruction: str
@@ -65,22 +65,28 @@ class Transition:
     head: HeadModel
     model: str
     neutral: str
-    portrait_renderer: PortraitRenderer
+    photo_renderer: Callable[[str], PhotoRenderer]
 
     def render(self, renderer: Renderer = "portrait", size: int = 512) -> Image:
-        """(T, size, size, 3) pictures: the photo itself moved, or the shaded mesh."""
+        """(T, size, size, 3) pictures: the photo's person moved, or the shaded mesh.
+
+        Raises:
+            AssetError: If a file of the renderer is missing or broken, or made for another head.
+            OptionError: If the head is not the one that read the photo, for all but the mesh.
+        """
         if renderer == "mesh":
             camera = fit_camera(self.head.vertices(self.anchors))[:1]
             return render_shape(self.head, self.coefficients, size, camera)
-        if self.head is not self.portrait_renderer.head:
+        photo_renderer = self.photo_renderer(renderer)
+        if self.head is not photo_renderer.head:
             raise OptionError(
                 f"a portrait cannot be moved by the head {self.head.name!r}, which did not read "
                 "the photo; use the renderer 'mesh'"
             )
-        portrait = self.portrait_renderer.prepare(
+        portrait = photo_renderer.prepare(
             self.face.image, self.face.coefficients, self.face.landmarks, size
         )
-        return self.portrait_renderer.render(portrait, self.coefficients)
+        return photo_renderer.render(portrait, self.coefficients)
 
     def on_head(self, head: HeadModel) -> Transition:
         """The same expressions on the mean face of another head; it can be drawn as a mesh.
@@ -188,6 +194,7 @@ class TransitionPipeline:
         self.known = tuple(Emotion(name) for name in generator.provenance.emotions)
         self.head = load_head(generator.provenance.head)
         self.encoder = encoder or load_face_encoder(head=generator.provenance.head)
+        self._photo_renderers: dict[str, PhotoRenderer] = {}
 
     @classmethod
     def from_checkpoint(
@@ -213,9 +220,16 @@ class TransitionPipeline:
     def text_encoder(self) -> TextEncoder:
         return load_text_encoder(self.generator.provenance.text)
 
-    @cached_property
-    def portrait_renderer(self) -> PortraitRenderer:
-        return PortraitRenderer(self.head)
+    def photo_renderer(self, name: str) -> PhotoRenderer:
+        """The renderer of a name, which stays loaded.
+
+        Raises:
+            OptionError: If there is none.
+            AssetError: If a file of it is missing or broken, or made for another head.
+        """
+        if name not in self._photo_renderers:
+            self._photo_renderers[name] = load_photo_renderer(name, self.head)
+        return self._photo_renderers[name]
 
     def __call__(
         self,
@@ -274,7 +288,7 @@ class TransitionPipeline:
             head=self.head,
             model=self.generator.card(),
             neutral=self._neutral_card() if put else "",
-            portrait_renderer=self.portrait_renderer,
+            photo_renderer=self.photo_renderer,
         )
 
     def generate(
