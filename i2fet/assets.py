@@ -319,6 +319,18 @@ def _convert_clip(source: Path, target: Path) -> None:
     convert_clip(source, target)
 
 
+def _convert_rome(source: Path, target: Path) -> None:
+    from i2fet.rendering.neural.rome import convert_rome
+
+    convert_rome(source, target)
+
+
+def _convert_cvthead(source: Path, target: Path) -> None:
+    from i2fet.rendering.neural.cvthead import convert_cvthead
+
+    convert_cvthead(source, target)
+
+
 def _convert_deca(source: Path, target: Path) -> None:
     from i2fet.perception.deca import convert_deca
 
@@ -416,43 +428,21 @@ ASSETS = {
         ),
         Asset(
             "rome",
-            "rome.pth",
-            "rome.pth",
+            "rome.safetensors",
+            "its folder data with rome.pth and linear_hair.pth in it",
             "the renderer 'rome'",
             "research only",
             "https://github.com/SamsungLabs/rome",
-        ),
-        Asset(
-            "rome_hair",
-            "linear_hair.pth",
-            "linear_hair.pth",
-            "hair and shoulders of the renderer 'rome'",
-            "research only",
-            "https://github.com/SamsungLabs/rome",
-        ),
-        Asset(
-            "rome_hair_basis",
-            "u_full.pt",
-            "u_full.pt",
-            "hair and shoulders of the renderer 'rome'",
-            "research only",
-            "https://github.com/SamsungLabs/rome",
-        ),
-        Asset(
-            "rome_hair_mean",
-            "mean_deform.pt",
-            "mean_deform.pt",
-            "hair and shoulders of the renderer 'rome'",
-            "research only",
-            "https://github.com/SamsungLabs/rome",
+            _convert_rome,
         ),
         Asset(
             "cvthead",
-            "cvthead.pt",
-            "cvthead.pt",
+            "cvthead.safetensors",
+            "its folder data with cvthead.pt in it",
             "the renderer 'cvthead'",
             "no licence stated",
             "https://github.com/HowieMa/CVTHead",
+            _convert_cvthead,
         ),
     )
 }

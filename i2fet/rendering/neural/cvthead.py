@@ -18,7 +18,7 @@ from i2fet.perception.deca import deca_alignment
 from i2fet.rendering.neural.cvthead_networks import CvtHeadNetworks
 from i2fet.rendering.neural.framing import SIZE, batches, on_white, to_tensor
 from i2fet.rendering.neural.mesh_levels import read_levels
-from i2fet.rendering.neural.states import check_mesh_size, load_installed, save_state
+from i2fet.rendering.neural.states import check_folder, check_mesh_size, load_installed, save_state
 from i2fet.rendering.portrait import Image, crop_head
 
 NAME = "cvthead"
@@ -133,6 +133,7 @@ def convert_cvthead(source: Path, target: Path) -> None:
     Raises:
         AssetError: If a file is missing, broken, or not what it should be.
     """
+    check_folder(source, "CVTHead's folder `data`")
     levels = read_levels(source / "transform.pkl")
     path = source / "cvthead.pt"
     content = load_weights(path, KIND)

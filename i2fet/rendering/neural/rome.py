@@ -31,7 +31,7 @@ from i2fet.rendering.neural.framing import (
     to_tensor,
 )
 from i2fet.rendering.neural.rome_networks import RomeNetworks
-from i2fet.rendering.neural.states import check_mesh_size, load_installed, save_state
+from i2fet.rendering.neural.states import check_folder, check_mesh_size, load_installed, save_state
 from i2fet.rendering.portrait import Crop, Image
 from i2fet.rendering.rasterizer import interpolate, rasterize
 
@@ -215,6 +215,7 @@ def convert_rome(source: Path, target: Path) -> None:
     Raises:
         AssetError: If a file is missing, broken, or not what it should be.
     """
+    check_folder(source, "ROME's folder `data`")
     networks = load_weights(source / "rome.pth", KIND)
     hair = load_weights(source / "linear_hair.pth", "ROME's model of hair and shoulders")
     mesh = _read_mesh(source)

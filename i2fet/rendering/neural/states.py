@@ -70,6 +70,16 @@ def load_installed(
         ) from error
 
 
+def check_folder(path: Path, what: str) -> None:
+    """Make sure that a path is a folder.
+
+    Raises:
+        AssetError: If it is not; says what it should be.
+    """
+    if not path.is_dir():
+        raise AssetError(f"{path} is no folder; give the path of {what}")
+
+
 def check_mesh_size(renderer: str, head: HeadModel, vertices: int) -> None:
     """Make sure that a renderer's networks know the head's mesh.
 
