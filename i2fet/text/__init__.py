@@ -9,7 +9,7 @@ from pathlib import Path
 from i2fet.errors import AssetError
 from i2fet.text.base import MAX_TOKENS, TextEncoder, TokenEmbeddings
 from i2fet.text.clip import ClipTextEncoder
-from i2fet.text.minilm import MiniLMTextEncoder
+from i2fet.text.minilm import MiniLMTextEncoder, MiniLMWordEncoder
 
 __all__ = [
     "MAX_TOKENS",
@@ -22,6 +22,7 @@ __all__ = [
 
 TEXT_ENCODERS: dict[str, Callable[[Path | None], TextEncoder]] = {
     MiniLMTextEncoder.name: MiniLMTextEncoder,
+    MiniLMWordEncoder.name: MiniLMWordEncoder,
     "clip": ClipTextEncoder,
 }
 
@@ -30,14 +31,14 @@ def load_text_encoder(name: str = "minilm", path: Path | None = None) -> TextEnc
     """The text encoder of a name; its files are read at first use.
 
     Args:
-        name: "minilm" or "clip"; or as recorded in checkpoints, which is warned about if other
-            parameters are installed.
+        name: "minilm", "minilm-words" or "clip"; or as recorded in checkpoints, with a hash of its
+            parameters, which is warned about if others are installed.
         path: Where its files are, if not where they are installed.
 
     Raises:
         AssetError: If there is no such encoder, or its files are missing.
     """
-    kind = name.partition("-")[0]
+    kind = name if name in TEXT_ENCODERS else name.rpartition("-")[0]
     if kind not in TEXT_ENCODERS:
         known = ", ".join(TEXT_ENCODERS)
         raise AssetError(f"there is no text encoder named {name!r}; the known ones are: {known}")

@@ -109,6 +109,16 @@ class ClipTextEncoder:
         tokens = torch.cat([self._model(part)[1] for part in ids.split(BATCH)])
         return TokenEmbeddings(tokens.masked_fill(~mask[..., None], 0), mask)
 
+    def token_spans(self, sentences: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """As `TextEncoder.token_spans` says; all pieces of a word have the word's span."""
+        tokenizer, mark = self._tokenizer, (0, 0)
+        spans = []
+        for sentence in sentences:
+            words = tokenizer.pat.finditer(sentence.lower())
+            pieces = [[word.span()] * len(tokenizer.encode(word.group())) for word in words]
+            spans.append([mark, *(span for word in pieces for span in word), mark])
+        return spans
+
 
 def build_tower(width: int, heads: int, layers: int) -> nn.Module:
     """open_clip's text network, whose second output are the tokens."""
@@ -197,7 +207,7 @@ def _read_folder(folder: Path) -> tuple[dict[str, Tensor], int]:
 
 
 def translate_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """transformers' parameters of the text network under open_clip's names.
+    """Put the parameters of transformers' text network under open_clip's names.
 
     Raises:
         KeyError: If one is missing.
