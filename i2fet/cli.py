@@ -90,6 +90,8 @@ def animate(arguments: argparse.Namespace) -> None:
     pipeline = TransitionPipeline.from_checkpoint(
         arguments.checkpoint, arguments.encoder, arguments.ned
     )
+    if arguments.renderer != "mesh":
+        pipeline.photo_renderer(arguments.renderer)
     transition = pipeline(
         arguments.photo,
         arguments.instruction,
@@ -251,7 +253,13 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
         ".png (contact sheet); may be repeated",
     )
     add_encoder(parser)
-    parser.add_argument("--renderer", choices=("portrait", "mesh"), default="portrait")
+    parser.add_argument(
+        "--renderer",
+        choices=("portrait", "mesh", "rome", "cvthead"),
+        default="portrait",
+        help="the photo warped by the mesh, the shaded mesh, or with FLAME the person as drawn by "
+        "ROME's or CVTHead's networks (`i2fet assets`)",
+    )
     parser.add_argument(
         "--head", choices=("ict",), help="show the mesh on this head instead of the model's own"
     )
