@@ -52,7 +52,7 @@ $(DEMO)/corpus/SYNTHETIC.json: | $(READY)
 
 $(DEMO)/i2fet.ckpt: | $(READY) $(DEMO)/corpus/SYNTHETIC.json
 	@echo "Training a small model on the synthetic corpus (true coefficients) ..."
-	@$(I2FET) fit --config experiments/demo.yaml
+	@$(I2FET) fit --config experiments/default.yaml
 
 data/ckplus-synthetic/SYNTHETIC.json: | $(READY)
 	@echo "No CKPLUS=... given: writing the SYNTHETIC twin of CK+ to data/ckplus-synthetic."
@@ -164,6 +164,10 @@ bench: $(DEMO)/i2fet.ckpt data/ckplus-synthetic/SYNTHETIC.json | $(READY) ## Spe
 .PHONY: perception-report
 perception-report: | $(READY) ## How well photos and synthetic faces are read
 	@$(BIN)/python -m experiments.perception_report
+
+.PHONY: report
+report: | $(READY) ## One HTML page of the training runs in outputs
+	@$(BIN)/python -m experiments.report
 
 .PHONY: test
 test: | $(READY) ## Run the tests
