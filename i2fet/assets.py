@@ -319,6 +319,12 @@ def _convert_clip(source: Path, target: Path) -> None:
     convert_clip(source, target)
 
 
+def _convert_task(source: Path, target: Path) -> None:
+    from i2fet.perception.blendshapes import convert_task
+
+    convert_task(source, target)
+
+
 def _convert_rome(source: Path, target: Path) -> None:
     from i2fet.rendering.neural.rome import convert_rome
 
@@ -422,6 +428,7 @@ ASSETS = {
             "the face encoder 'mediapipe'",
             "Apache-2.0",
             "https://ai.google.dev/edge/mediapipe/solutions/vision/face_landmarker",
+            convert=_convert_task,
             releases={
                 "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff": "version 1",
             },

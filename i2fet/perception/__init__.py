@@ -6,6 +6,7 @@ import torch
 
 from i2fet.errors import AssetError
 from i2fet.heads import ArkitHead, FlameHead, HeadModel, load_head
+from i2fet.perception.blendshapes import BlendshapeFaceEncoder
 from i2fet.perception.encoder import (
     EncodedFaces,
     FaceEncoder,
@@ -19,6 +20,7 @@ from i2fet.perception.learned import LearnedFaceEncoder
 
 __all__ = [
     "ENCODERS",
+    "BlendshapeFaceEncoder",
     "EncodedFaces",
     "FaceEncoder",
     "LandmarkFaceEncoder",
@@ -35,6 +37,7 @@ __all__ = [
 ENCODERS = {
     LearnedFaceEncoder.name: ArkitHead,
     LandmarkFaceEncoder.name: ArkitHead,
+    BlendshapeFaceEncoder.name: ArkitHead,
     "deca": FlameHead,
     "emoca": FlameHead,
 }
@@ -47,10 +50,11 @@ def load_face_encoder(
     """Load a face encoder by its name.
 
     Args:
-        name: "learned", "landmarks" for the plain landmark fit, or with FLAME "deca" or "emoca";
-            the first of these that fits the head by default.
+        name: "learned", "landmarks" for the plain landmark fit, "mediapipe" for MediaPipe Tasks'
+            scores, or with FLAME "deca" or "emoca"; the first of these that fits the head by
+            default.
         head: The head whose coefficients it gives, or that head's name.
-        refine: As for `LearnedFaceEncoder`; the landmark fit is nothing but refinement, and DECA
+        refine: As for `LearnedFaceEncoder`; the landmark fits are nothing but refinement, and DECA
             and EMOCA know none.
 
     Raises:
@@ -69,6 +73,8 @@ def load_face_encoder(
     if isinstance(model, ArkitHead):
         if name == LandmarkFaceEncoder.name:
             return LandmarkFaceEncoder(model)
+        if name == BlendshapeFaceEncoder.name:
+            return BlendshapeFaceEncoder(model)
         return LearnedFaceEncoder(model, refine=refine)
     # Imported here, since torchvision's models take a while.
     from i2fet.perception.deca import DecaFaceEncoder
