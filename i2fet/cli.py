@@ -315,8 +315,9 @@ def add_encoder(parser: argparse.ArgumentParser) -> None:
     """The options of how photos are read."""
     parser.add_argument(
         "--encoder",
-        choices=("learned", "landmarks", "deca", "emoca"),
-        help="a trained network, or a plain fit to landmarks; with the head flame, deca or emoca",
+        choices=("learned", "landmarks", "mediapipe", "deca", "emoca"),
+        help="a trained network, a plain fit to landmarks, or MediaPipe Tasks' scores; with the "
+        "head flame, deca or emoca",
     )
     parser.add_argument("--neutral", type=Path, help="a photo of the same person at rest")
 
