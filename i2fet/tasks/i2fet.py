@@ -217,8 +217,9 @@ class I2FETTask(BaseTask):
             terms["vertices"] = error / self.vertex_scale.square()
         if self.generator.model.prior is not None:
             start, time = self._noise(batch, sources), self._times(batch, sources)
-            latents, text = output.latents.detach(), output.text.detach()
-            terms["flow"] = self.generator.model.prior.error(latents, text, start, time)
+            # The posterior must not come to meet the flow, but the text may serve it.
+            latents = output.latents.detach()
+            terms["flow"] = self.generator.model.prior.error(latents, output.text, start, time)
         return terms
 
     def _times(self, batch: Batch, sources: list[torch.Generator]) -> Tensor:
