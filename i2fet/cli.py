@@ -33,7 +33,6 @@ IRRELEVANT_WARNINGS = (
 JSON_ENDINGS = (".json",)
 DATA = "data."
 """Of the data module's options on Lightning's command line."""
-DEFAULT_CHECKPOINT = Path("outputs/demo/i2fet.ckpt")
 
 
 def lightning(args: Sequence[str] | None) -> int:
@@ -80,6 +79,7 @@ def lightning(args: Sequence[str] | None) -> int:
 def animate(arguments: argparse.Namespace) -> None:
     """Turn a photo and a sentence into a clip."""
     from i2fet.heads import load_head
+    from i2fet.nn.generator import SHIPPED_GENERATOR
     from i2fet.pipeline import EXPORT_ENDINGS, TransitionPipeline
     from i2fet.rendering.video import CLIP_WRITERS
 
@@ -88,7 +88,7 @@ def animate(arguments: argparse.Namespace) -> None:
         check_output(path, EXPORT_ENDINGS)
     head = load_head(arguments.head) if arguments.head else None
     pipeline = TransitionPipeline.from_checkpoint(
-        arguments.checkpoint, arguments.encoder, arguments.ned
+        arguments.checkpoint or SHIPPED_GENERATOR, arguments.encoder, arguments.ned
     )
     if arguments.renderer != "mesh":
         pipeline.photo_renderer(arguments.renderer)
@@ -290,7 +290,7 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
         "--hold", type=natural, default=0, help="frames for which each expression stays"
     )
     parser.add_argument("--seed", type=natural, default=0)
-    parser.add_argument("--checkpoint", type=Path, default=DEFAULT_CHECKPOINT)
+    parser.add_argument("--checkpoint", type=Path, help="a trained model; one is shipped")
 
 
 def add_perceive(parser: argparse.ArgumentParser) -> None:

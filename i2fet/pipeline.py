@@ -22,6 +22,7 @@ from i2fet.export import EXPORTERS, export
 from i2fet.heads import HeadModel, load_head
 from i2fet.instructions import canonical_instruction, parse_instruction
 from i2fet.nn import NeutralGenerator, PairGenerator, load_generator
+from i2fet.nn.generator import SHIPPED_GENERATOR
 from i2fet.perception import FaceEncoder, PerceivedFace, Photo, load_face_encoder, perceive
 from i2fet.rendering.mesh import fit_camera, render_shape
 from i2fet.rendering.photo import PhotoRenderer, load_photo_renderer
@@ -198,12 +199,15 @@ class TransitionPipeline:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path, encoder: str | None = None, ned: str | Path | None = None
+        cls,
+        path: str | Path = SHIPPED_GENERATOR,
+        encoder: str | None = None,
+        ned: str | Path | None = None,
     ) -> TransitionPipeline:
         """Load a trained model.
 
         Args:
-            path: Of its checkpoint.
+            path: Of its checkpoint; by default the shipped one.
             encoder: Name of what reads photos; by default the first for the model's head.
             ned: A checkpoint of `NEDTask`.
 

@@ -34,7 +34,7 @@ def corpus(folder):
 
 @pytest.fixture(scope="session")
 def checkpoint(folder, corpus):
-    run = ["fit", "--config", str(ROOT / "experiments/demo.yaml"), "--data.root", str(corpus)]
+    run = ["fit", "--config", str(ROOT / "experiments/default.yaml"), "--data.root", str(corpus)]
     small = ["--data.samples", "400", "--trainer.max_epochs", "2", "--model.init_args.hidden", "32"]
     here = ["--data.cache_dir", str(folder / "cache"), "--trainer.logger.save_dir", str(folder)]
     callbacks = folder / "callbacks.yaml"
@@ -217,7 +217,7 @@ def test_wrong_use_exits_with_2_and_one_sentence(args, capsys):
 
 
 def test_missing_dataset_is_told(tmp_path, capsys):
-    config = str(ROOT / "experiments/demo.yaml")
+    config = str(ROOT / "experiments/default.yaml")
     assert main(["fit", "--config", config, "--data.root", str(tmp_path / "none")]) == 2
     assert str(tmp_path / "none") in capsys.readouterr().err
 

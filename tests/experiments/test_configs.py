@@ -61,4 +61,4 @@ def test_paper_settings(capsys):
 )
 def test_unknown_options_exit_with_2(option, capsys):
     with pytest.raises(SystemExit, match="2"):
-        main(["fit", "--config", str(ROOT / "experiments/demo.yaml"), option])
+        main(["fit", "--config", str(ROOT / "experiments/default.yaml"), option])
