@@ -26,6 +26,8 @@ from i2fet.evaluation import (
     name_expressions,
 )
 from i2fet.judge import ExpressionJudge
+from i2fet.matching import MatchingEvaluation, evaluate_matching
+from i2fet.nn.matching import Matcher
 from i2fet.nn.pair_generator import PairGenerator
 from i2fet.tasks.base import provenance_of
 
@@ -102,6 +104,26 @@ def evaluate_held_out(
     }
     pairs, known = held_out_pairs(data), training_pairs(data)
     return evaluate(generator, judges, pairs, known, data.statistics, labels, seeds)
+
+
+def match_held_out(
+    generator: PairGenerator, matcher: Matcher, data: ExpressionDataModule, seeds: Iterable[int]
+) -> MatchingEvaluation:
+    """Match what a model generates for the test part with the texts that ask for it.
+
+    Args:
+        generator: The model.
+        matcher: The embedding.
+        data: Pairs, set up.
+        seeds: Of the noise.
+
+    Raises:
+        CheckpointError: The matcher was made for another head, label set or text encoder, or was
+            trained on people of the test part.
+    """
+    matcher.provenance.check(provenance_of(data))
+    matcher.training_part.check_unseen(data.population, data.subjects["test"], "matcher")
+    return evaluate_matching(generator, matcher, held_out_pairs(data), seeds)
 
 
 def labelled_faces(data: ExpressionDataModule, part: str, labels: Sequence[str]) -> SubjectFaces:

@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,6 +32,8 @@ IRRELEVANT_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",
 )
 JSON_ENDINGS = (".json",)
+PLACES = ("accelerator", "devices", "num_nodes")
+"""Options of Lightning's trainer that `extract` has too."""
 DATA = "data."
 """Of the data module's options on Lightning's command line."""
 
@@ -169,12 +172,18 @@ def corpus(arguments: argparse.Namespace) -> None:
 def extract(arguments: argparse.Namespace) -> None:
     """Read the coefficients of a dataset's pictures into the cache, and report on them."""
     from datamodules.expression import ExpressionDataModule
+    from datamodules.ranks import read_on_devices
     from datamodules.report import report_extraction, write_report
     from datamodules.truth_table import compare_with_truth, write_truth_table
     from i2fet.heads import load_head
 
-    given = {k: v for k, v in vars(arguments).items() if k not in ("command", "run")}
+    given = {k: v for k, v in vars(arguments).items() if k not in ("command", "run", *PLACES)}
     data = ExpressionDataModule(view="faces", **given)
+    if arguments.devices:
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        places = {name: getattr(arguments, name) for name in PLACES}
+        if not read_on_devices(data.frames, data.cache_path, data.encoder_loader, **places):
+            return
     data.prepare_data()
     records, tensors = data.extracted
     report = report_extraction(data)
@@ -195,20 +204,28 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from datamodules.held_out import evaluate_held_out, labelled_faces, load_pairs
+    from datamodules.held_out import (
+        evaluate_held_out,
+        labelled_faces,
+        load_pairs,
+        match_held_out,
+    )
     from i2fet.evaluation_report import (
         Report,
         describe_evaluation,
+        describe_matching,
         identify_judge,
         identify_model,
         write_report,
     )
     from i2fet.judge import ExpressionJudge
     from i2fet.nn import load_generator
+    from i2fet.nn.matching import Matcher
 
     check_output(arguments.output / "report.json", JSON_ENDINGS)
     generator = load_generator(arguments.checkpoint)
     judge = ExpressionJudge.from_checkpoint(arguments.judge)
+    matcher = Matcher.from_checkpoint(arguments.matcher) if arguments.matcher else None
     given = vars(arguments).items()
     data = load_pairs(
         arguments.config,
@@ -223,9 +240,17 @@ def evaluate(arguments: argparse.Namespace) -> None:
         identify_judge(judge, arguments.judge, faces),
         result,
     )
+    if matcher is not None:
+        report = replace(
+            report,
+            matcher=identify_model(arguments.matcher, matcher.provenance),
+            matching=match_held_out(generator, matcher, data, range(arguments.seeds)),
+        )
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_report(report, arguments.output)
     print(describe_evaluation(result))
+    if report.matching is not None:
+        print(describe_matching(report.matching))
     print(f"report  {arguments.output}")
 
 
@@ -340,6 +365,14 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
 def add_extract(parser: argparse.ArgumentParser) -> None:
     """The options of `extract`; what is not given is left to the data module."""
     parser.add_argument("root", help="the dataset's folder")
+    places = parser.add_argument_group(
+        "options of Lightning's trainer",
+        "By default each core of this machine has a process. With --devices each device has one, "
+        "on every machine of the cluster that starts the command; all must see the cache.",
+    )
+    places.add_argument("--devices", type=positive, help="GPUs of a machine, or processes on CPUs")
+    places.add_argument("--num-nodes", type=positive, default=1, help="machines")
+    places.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
     group = parser.add_argument_group(
         "options of the data module",
         "Give the same to `i2fet fit` as --data.NAME, so that it finds this cache.",
@@ -366,10 +399,15 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """The options of `evaluate`; what is not given is left to the configuration file."""
-    parser.add_argument("checkpoint", type=Path, help="a trained I2FET")
+    parser.add_argument("checkpoint", type=Path, help="a trained I2FET or MotionCLIP")
     parser.add_argument("--judge", type=Path, required=True, help="a trained classifier")
     parser.add_argument(
         "--config", type=Path, required=True, help="the YAML file that trained the model"
+    )
+    parser.add_argument(
+        "--matcher",
+        type=Path,
+        help="a trained matcher, for R-precision and the other text-to-motion measures",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="a folder for the report")
     parser.add_argument(

@@ -16,6 +16,7 @@ from i2fet.evaluation import Evaluation, Score, SubjectFaces
 from i2fet.files import replacing
 from i2fet.judge import ExpressionJudge
 from i2fet.judge_quality import JudgeQuality, assess, draw_all, judge_images
+from i2fet.matching import TOPS, MatchingEvaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,12 +63,16 @@ class Report:
         model: Who generated.
         judge: Who judged first; the second judge has no file.
         evaluation: The results.
+        matcher: What embedded texts and faces, if they were matched.
+        matching: How they match.
     """
 
     data: str
     model: ModelIdentity
     judge: JudgeIdentity
     evaluation: Evaluation
+    matcher: ModelIdentity | None = None
+    matching: MatchingEvaluation | None = None
 
 
 def identify_model(path: Path, provenance: Provenance) -> ModelIdentity:
@@ -131,6 +136,7 @@ def describe_report(report: Report) -> str:
             "by bootstrap over the test people, of diversity and distance over the seeds. Real "
             "faces are the ceiling." + _missing(result),
             "",
+            *_describe_matching(report),
         ]
     )
 
@@ -151,6 +157,22 @@ def describe_evaluation(result: Evaluation) -> str:
         ("Frechet distance", _number(result.frechet), "0", f"{result.training_frechet:.3f}"),
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def describe_matching(matching: MatchingEvaluation) -> str:
+    """The text-to-motion measures as a table of Markdown."""
+    rows = [
+        (f"R-precision, top {top} of {matching.pool}", *map(show_share, scores))
+        for top, *scores in zip(
+            TOPS, matching.generated.r_precision, matching.real.r_precision, strict=True
+        )
+    ]
+    for measure in ("multimodal_distance", "diversity", "multimodality"):
+        scores = [getattr(each, measure) for each in (matching.generated, matching.real)]
+        shown = ["" if each is None else _number(each) for each in scores]
+        rows.append((measure.replace("_", " "), *shown))
+    header = ("", "generated", "real test faces")
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, ("---",) * 3, *rows])
 
 
 def draw_confusions(result: Evaluation, path: Path) -> None:
@@ -189,6 +211,20 @@ def draw_confusion(axes: Axes, confusion: Sequence[Sequence[int]], labels: Seque
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("named")
     axes.set_ylabel("asked for")
+
+
+def _describe_matching(report: Report) -> list[str]:
+    if report.matching is None or report.matcher is None:
+        return []
+    matcher = report.matcher
+    return [
+        f"Texts and faces in the embedding of {matcher.checkpoint} (SHA-256 {matcher.sha256}), "
+        f"trained on {matcher.provenance.description}; diversity and multimodality are mean "
+        "distances between faces of any text and of one text:",
+        "",
+        describe_matching(report.matching),
+        "",
+    ]
 
 
 def _missing(result: Evaluation) -> str:

@@ -41,8 +41,10 @@ class TrainingPart:
         """From a checkpoint's plain values."""
         return cls(values["population"], tuple(values["subjects"]), tuple(values["counts"]))
 
-    def check_unseen(self, population: str, subjects: Collection[str]) -> None:
-        """Make sure that people are new to the judge.
+    def check_unseen(
+        self, population: str, subjects: Collection[str], model: str = "judge"
+    ) -> None:
+        """Make sure that people are new to the judge, or to another model of that name.
 
         Raises:
             CheckpointError: If it was trained on any of them.
@@ -51,9 +53,9 @@ class TrainingPart:
         if seen:
             listed = ", ".join(seen[:LISTED]) + (", ..." if len(seen) > LISTED else "")
             raise CheckpointError(
-                f"the judge was trained on {len(seen)} of the {len(subjects)} subjects it should "
-                f"judge ({listed} of {population}); use one of other people, or split both by subject "
-                "and with one seed"
+                f"the {model} was trained on {len(seen)} of the {len(subjects)} subjects it should "
+                f"judge ({listed} of {population}); use one of other people, or split both by "
+                "subject and with one seed"
             )
 
 

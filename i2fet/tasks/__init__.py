@@ -5,6 +5,7 @@ from i2fet.tasks.classifier import ExpressionClassifierTask
 from i2fet.tasks.face_encoder import FaceEncoderTask
 from i2fet.tasks.i2fet import I2FETTask
 from i2fet.tasks.instruction_reader import InstructionReaderTask
+from i2fet.tasks.matching import MatchingTask
 from i2fet.tasks.motionclip import MotionClipTask
 from i2fet.tasks.ned import NEDTask
 
@@ -15,6 +16,7 @@ __all__ = [
     "FaceEncoderTask",
     "I2FETTask",
     "InstructionReaderTask",
+    "MatchingTask",
     "MotionClipTask",
     "NEDTask",
 ]

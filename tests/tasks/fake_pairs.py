@@ -23,6 +23,8 @@ class FakePairs(LightningDataModule):
         self.head_name, self.encoder_name, self.text_name = "arkit", "truth", "fake"
         self.text_width, self.synthetic, self.vertex_scale = WIDTH, True, 0.01
         self.description, self.population = "invented pairs", "fakes"
+        self.subjects = {"train": ["S1", "S2"], "val": ["S3"], "test": ["S4"]}
+        self.class_counts = torch.full((emotions,), batches * rows)
         self.words = torch.randn(emotions, WIDTH, generator=generator)
         self.faces = torch.rand(emotions, 50, generator=generator) * 0.6
         self.batches = [self.make_batch(rows, generator) for _ in range(batches)]
