@@ -41,9 +41,9 @@ class ExpressionClassifierTask(BaseTask):
         gamma: Of the focal loss.
         smoothing: Of MEK's labels.
         consistency: Weight of MEK's attention consistency.
-        random_identity: Train every expression on another person of its batch, drawn anew in every
-            epoch; otherwise images are drawn once and kept in memory.
-        mirror: Train on mirror images half of the time.
+        identity: Whose faces show the expressions of the training part: the person's "own";
+            "shuffled" once among a batch; or "reshuffled" in every epoch, which needs new images.
+        flip: Train on mirror images half of the time.
         rotation: Turn training images by up to this in their plane, degrees.
         angles: By which images are turned for testing, degrees.
         optimizer: Parameters to optimiser.
@@ -66,8 +66,8 @@ class ExpressionClassifierTask(BaseTask):
         gamma: float = 1.0,
         smoothing: float = 0.3,
         consistency: float = 0.1,
-        random_identity: bool = False,
-        mirror: bool = False,
+        identity: Literal["own", "shuffled", "reshuffled"] = "own",
+        flip: bool = False,
         rotation: float = 0.0,
         angles: Sequence[int] = (10, 15, 30),
         optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=1e-4, fused=True),
@@ -165,12 +165,12 @@ class ExpressionClassifierTask(BaseTask):
         return self.images(batch["row"].tolist(), _faces(batch))
 
     def _augmented(self, batch: Batch) -> Tensor:
-        if self.hparams["random_identity"]:
+        if self.hparams["identity"] != "own":
             order = torch.randperm(len(batch["shape"]), device=batch["shape"].device)
-            images = self.judge.draw(_faces({**batch, "shape": batch["shape"][order]}))
-        else:
-            images = self._images(batch)
-        if self.hparams["mirror"]:
+            batch = {**batch, "shape": batch["shape"][order]}
+        redraw = self.hparams["identity"] == "reshuffled"
+        images = self.judge.draw(_faces(batch)) if redraw else self._images(batch)
+        if self.hparams["flip"]:
             mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
             images = images.flip(-1).where(mirrored, images)
         if self.hparams["rotation"]:

@@ -94,8 +94,9 @@ def test_testing_measures_turned_images_too(trained: Trained, tmp_path: Path) ->
     [
         {"loss": "cross_entropy"},
         {"loss": "mek"},
-        {"mirror": True, "rotation": 20.0},
-        {"random_identity": True},
+        {"flip": True, "rotation": 20.0},
+        {"identity": "shuffled"},
+        {"identity": "reshuffled"},
     ],
 )
 def test_every_option_trains_and_reloads(tmp_path: Path, options: dict[str, Any]) -> None:
