@@ -73,9 +73,9 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 ALLOWED: dict[str, object] = {
-    "builtins.object": object,
-    "builtins.set": set,
-    "copyreg._reconstructor": _reconstruct,
+    **{f"{python}.object": object for python in ("__builtin__", "builtins")},
+    **{f"{python}.set": set for python in ("__builtin__", "builtins")},
+    **{f"{python}._reconstructor": _reconstruct for python in ("copy_reg", "copyreg")},
     "_codecs.encode": _encode,
     "numpy.ndarray": np.ndarray,
     "numpy.dtype": np.dtype,
