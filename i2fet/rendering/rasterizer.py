@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
 
 import torch
 import warp as wp
 from torch import Tensor
 from torch.nn import functional
 
+from i2fet.errors import OptionError
 from i2fet.rendering import kernels
 from i2fet.rendering.parallel import for_parts_of_batch, launch
+
+Backend = Literal["warp", "pytorch3d"]
+
+MAX_COORDINATE = float(kernels.MAX_COORDINATE)
+"""Pixels from the origin within which triangles are drawn."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,12 @@ def check_mesh(vertices: Tensor, faces: Tensor) -> None:
 
 @torch.no_grad()
 def rasterize(
-    pixels: Tensor, faces: Tensor, height: int, width: int, cull_backfaces: bool = False
+    pixels: Tensor,
+    faces: Tensor,
+    height: int,
+    width: int,
+    cull_backfaces: bool = False,
+    backend: Backend = "warp",
 ) -> Fragments:
     """Find the nearest triangle behind each pixel's centre, orthographically.
 
@@ -67,15 +80,25 @@ def rasterize(
         height: Of the pictures, pixels.
         width: Of the pictures, pixels.
         cull_backfaces: Leave out the faces turned away from the viewer.
+        backend: "pytorch3d", where it is installed, for comparison: it is slower, and on edges and
+            at equal depths it may see another face.
 
     Returns:
         The fragments of the B pictures.
 
     Raises:
+        OptionError: PyTorch3D is asked for and not installed.
         ValueError: Shapes other than these, or a face naming a vertex that does not exist.
     """
     check_mesh(pixels, faces)
     pixels = pixels.detach().to(torch.float32).contiguous()
+    if backend == "pytorch3d":
+        if find_spec("pytorch3d") is None:
+            raise OptionError("PyTorch3D is not installed; rasterise with 'warp' or install it")
+        from i2fet.rendering.pytorch3d_rasterizer import rasterize_with_pytorch3d
+
+        faces = faces.to(pixels.device, torch.int64)
+        return rasterize_with_pytorch3d(pixels, faces, height, width, cull_backfaces)
     faces = faces.to(pixels.device, torch.int32).contiguous()
     size, device = (len(pixels), height, width), pixels.device
     keys = torch.full(size, kernels.EMPTY.value, dtype=torch.int64, device=device)
