@@ -128,6 +128,9 @@ class I2fet(nn.Module):
         self.decoder_ifed = None if share_ifed else make_condition(text_width, use_ifed, **caft)
         self.expression_vae = ConditionalVae(EXPRESSION_SIZE, latent, hidden)
         self.pose_vae = ConditionalVae(POSE_SIZE, latent, hidden)
+        # Only IFED reads these, and several processes wait for every gradient that there may be.
+        for vae in (self.expression_vae, self.pose_vae):
+            vae.project_latent.requires_grad_(use_ifed)
         self.prior = FlowPrior(latent, text_width) if prior == "flow" else None
 
     def decode(self, latents: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:

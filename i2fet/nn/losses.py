@@ -46,7 +46,7 @@ def gradient_shares(
     terms: Mapping[str, Tensor], parameters: Iterable[nn.Parameter]
 ) -> dict[str, Tensor]:
     """Norm of each term's gradient over all parameters, divided by the sum of these norms."""
-    wanted = list(parameters)
+    wanted = [parameter for parameter in parameters if parameter.requires_grad]
     norms = {}
     for name, term in terms.items():
         gradients = torch.autograd.grad(term, wanted, retain_graph=True, allow_unused=True)
