@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from torch.utils.data import DataLoader
 
-from datamodules.expression import ALL_EMOTIONS, ExpressionDataModule
+from datamodules.expression import ALL_EMOTIONS, ExpressionDataModule, View
 from datamodules.pairs import Batch, PairDataset
 from i2fet.coefficient_judge import CoefficientJudge
 from i2fet.errors import OptionError
@@ -33,14 +33,20 @@ from i2fet.tasks.base import provenance_of
 
 
 def load_pairs(config: Path, overrides: Mapping[str, Any]) -> ExpressionDataModule:
+    """As `load_data`, of a model that learns from pairs."""
+    return load_data(config, overrides, "pairs")
+
+
+def load_data(config: Path, overrides: Mapping[str, Any], view: View) -> ExpressionDataModule:
     """The data that a model was trained on, set up.
 
     Args:
         config: A configuration file of `i2fet fit`.
         overrides: Arguments of `ExpressionDataModule` that win over it.
+        view: What the samples must be.
 
     Raises:
-        OptionError: The file is missing or broken, or is not about pairs.
+        OptionError: The file is missing or broken, or is about other samples.
         DatasetError: The dataset is missing, unfinished or not what was asked for.
     """
     parser = ArgumentParser(exit_on_error=False)
@@ -57,9 +63,9 @@ def load_pairs(config: Path, overrides: Mapping[str, Any]) -> ExpressionDataModu
             f"{config} holds no valid settings of ExpressionDataModule under `data` "
             f"({' '.join(str(error).split())}); give the file that the model was trained with"
         ) from error
-    if values["view"] != "pairs":
+    if values["view"] != view:
         raise OptionError(
-            f"{config} is about {values['view']} but models are evaluated on pairs; "
+            f"{config} is about {values['view']} but the model is evaluated on {view}; "
             "give the file that the model was trained with, not the judge's"
         )
     data = ExpressionDataModule(**values)
