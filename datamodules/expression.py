@@ -47,7 +47,7 @@ from i2fet.heads import load_head
 from i2fet.instructions import Style, all_instructions, pair_instructions
 from i2fet.nn import vertex_spread
 from i2fet.runs import run_folder
-from i2fet.text import load_text_encoder
+from i2fet.text import TextEncoder, load_text_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -175,21 +175,38 @@ class ExpressionDataModule(LightningDataModule):
         self.style = instructions
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
         self.emotions = LABEL_SETS[dataset] if view == "pairs" else tuple(Emotion)
-        self.head_name = load_head(head).name
-        self.encoder_loader = EncoderLoader(encoder, self.head_name, refine)
         self.encoder_name = encoder if coefficients == "perceived" else "true"
-        self.text_name, self.text_width = "none", 0
-        if view == "pairs":
-            text_encoder = load_text_encoder(text)
-            self.text_name, self.text_width = text_encoder.name, text_encoder.width
         self._datasets: Mapping[str, ViewDataset] = {}
+
+    @cached_property
+    def head_name(self) -> str:
+        return load_head(self.hparams["head"]).name
+
+    @cached_property
+    def encoder_loader(self) -> EncoderLoader:
+        """Loads the face encoder."""
+        return EncoderLoader(self.hparams["encoder"], self.head_name, self.hparams["refine"])
+
+    @cached_property
+    def _text_encoder(self) -> TextEncoder | None:
+        return load_text_encoder(self.hparams["text"]) if self.view == "pairs" else None
+
+    @property
+    def text_name(self) -> str:
+        return self._text_encoder.name if self._text_encoder else "none"
+
+    @property
+    def text_width(self) -> int:
+        return self._text_encoder.width if self._text_encoder else 0
 
     def prepare_data(self) -> None:
         """Extract coefficients and embed sentences into the cache.
 
         Raises:
             DatasetError: The dataset is missing, unfinished or not what was asked for.
+            AssetError: An optional file is missing.
         """
+        logger.info("head %s, text encoder %s", self.head_name, self.text_name)
         records, _ = self.extracted
         logger.info("%s: %s", self.root, records.summary())
         if self.view == "pairs":

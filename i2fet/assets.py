@@ -20,6 +20,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
@@ -46,6 +47,7 @@ BROKEN = (
     MemoryError,
     OSError,
     RuntimeError,
+    SafetensorError,
     TypeError,
     UnpicklingError,
     ValueError,
@@ -365,7 +367,7 @@ ASSETS = {
             "flame",
             "flame.safetensors",
             "generic_model.pkl of FLAME 2020, or flame2023.pkl of FLAME 2023",
-            "the head 'flame', which is the paper's",
+            "the paper's own head 'flame'",
             "non-commercial; FLAME 2023 Open is CC-BY-4.0",
             "https://flame.is.tue.mpg.de",
             _convert_flame,
@@ -386,7 +388,7 @@ ASSETS = {
             "deca",
             "deca.safetensors",
             "deca_model.tar",
-            "the face encoder 'deca', which is the paper's",
+            "the paper's own face encoder 'deca'",
             "non-commercial",
             "https://github.com/yfeng95/DECA",
             _convert_deca,
@@ -395,7 +397,7 @@ ASSETS = {
             "emoca",
             "emoca.safetensors",
             "the .ckpt of EMOCA or EMOCA v2",
-            "the face encoder 'emoca', DECA with better expressions",
+            "the face encoder 'emoca'",
             "non-commercial",
             "https://github.com/radekd91/emoca",
             _convert_emoca,
@@ -404,7 +406,7 @@ ASSETS = {
             "clip",
             "clip.safetensors",
             "ViT-L/14 of CLIP, as OpenAI's or open_clip's file or as the folder of transformers",
-            "the text encoder 'clip', which is the paper's",
+            "the paper's own text encoder 'clip'",
             "MIT",
             "https://huggingface.co/openai/clip-vit-large-patch14",
             _convert_clip,
