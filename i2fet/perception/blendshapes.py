@@ -82,8 +82,8 @@ def read_scores(scores: Iterable[Category], head: ArkitHead) -> tuple[Tensor, fl
         KeyError: If an action has no score.
     """
     by_name = {score.category_name: score.score for score in scores}
-    expression = torch.tensor([by_name[name] for name in head.expression_names])
-    return expression, by_name[JAW_OPEN] * head.jaw_open_angle
+    expression = torch.tensor([float(by_name[name]) for name in head.expression_names])
+    return expression, float(by_name[JAW_OPEN]) * head.jaw_open_angle
 
 
 class BlendshapeFaceEncoder:

@@ -37,7 +37,7 @@ def camel_case(name):
 @pytest.fixture
 def scores():
     """All 52, in MediaPipe's order."""
-    values = np.random.default_rng(0).uniform(0, 1, len(Blendshapes))
+    values = np.random.default_rng(0).uniform(0, 0.25, len(Blendshapes))
     names = ["_neutral", *(camel_case(shape.name) for shape in list(Blendshapes)[1:])]
     return [
         Category(index=i, score=value, display_name="", category_name=name)
@@ -80,9 +80,9 @@ def test_identity_pose_and_camera_are_fitted_around_the_scores(head, scores, ins
     torch.testing.assert_close(face.jaw[0], torch.tensor([jaw, 0, 0]))
     targets = to_picture_frame(read.landmarks[:1], torch.tensor([astronaut.shape[:2]]))[:, FITTED]
     plain = encoder.fitter(targets)[0]
-    torch.testing.assert_close(face.global_rotation, plain.global_rotation, rtol=0, atol=0.2)
-    torch.testing.assert_close(face.camera[:, :1], plain.camera[:, :1], rtol=0.15, atol=0)
-    assert read.residual_percent[0] < 20
+    torch.testing.assert_close(face.global_rotation, plain.global_rotation, rtol=0, atol=0.3)
+    torch.testing.assert_close(face.camera[:, :1], plain.camera[:, :1], rtol=0.25, atol=0)
+    assert read.residual_percent[0] < 4
     assert read.coefficients.expression[1].eq(0).all()
 
 
