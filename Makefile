@@ -138,6 +138,36 @@ $(GRIDS:%=ablation-%): ablation-%: $(PEOPLE)/SYNTHETIC.json $(JUDGE)/$(DATASET)-
 
 tables: $(GRIDS:%=ablation-%) table-10 ## All of these, and Table X
 
+# $(call train-beside,layout,model,folder)
+define train-beside
+	@$(I2FET) fit --config experiments/$(1)/$(2).yaml $(WATCH) --data.root $(3) $(STACK) $(ARGS)
+	@$(I2FET) test --config experiments/$(1)/$(2).yaml $(WATCH) --data.root $(3) $(STACK) $(ARGS) \
+		--ckpt_path outputs/$(1)/$(2)/best.ckpt
+endef
+BESIDE := ned motionclip matching
+CKPLUS_THERE := $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckplus-synthetic/SYNTHETIC.json)
+CELEBVHQ_THERE := $(if $(filter data/celebvhq-synthetic,$(CELEBVHQ)),data/celebvhq-synthetic/SYNTHETIC.json)
+
+.PHONY: $(BESIDE:%=train-%-ckplus) $(BESIDE:%=train-%-celebvhq)
+train-ned-ckplus: ## The neutral encoder-decoder on CKPLUS=... or the synthetic twin
+train-motionclip-ckplus: ## MotionCLIP, the baseline, on the same
+train-matching-ckplus: ## The embedding of texts and faces for `i2fet evaluate --matcher`
+$(BESIDE:%=train-%-ckplus): train-%-ckplus: $(CKPLUS_THERE) | $(READY)
+	$(call train-beside,ckplus,$*,$(CKPLUS))
+train-ned-celebvhq: ## The same on CELEBVHQ=...
+train-motionclip-celebvhq: ## Likewise
+train-matching-celebvhq: ## Likewise
+$(BESIDE:%=train-%-celebvhq): train-%-celebvhq: $(CELEBVHQ_THERE) | $(READY)
+	$(call train-beside,celebvhq,$*,$(CELEBVHQ))
+
+outputs/%/ned/best.ckpt:
+	@$(MAKE) --no-print-directory train-ned-$*
+
+.PHONY: ned-report
+ned-report: $(JUDGE)/$(DATASET)-test/SYNTHETIC.json outputs/$(DATASET)/classifier/best.ckpt outputs/$(DATASET)/ned/best.ckpt | $(READY) ## NED's neutral faces beside the head's own (Fig. 17)
+	@$(BIN)/python -m experiments.ned_report outputs/$(DATASET)/ned/best.ckpt --judge outputs/$(DATASET)/classifier/best.ckpt \
+		--config experiments/$(DATASET)/ned.yaml --root $(JUDGE)/$(DATASET)-test --output outputs/ned/$(DATASET)
+
 # An interrupted training goes on from its last epoch.
 .PHONY: train-encoder
 train-encoder: ENCODER := $(or $(ENCODER),cpu)

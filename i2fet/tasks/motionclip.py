@@ -13,7 +13,7 @@ from i2fet.metrics import nearest_class
 from i2fet.nn.i2fet import face_parameters
 from i2fet.nn.losses import VertexLoss
 from i2fet.nn.motionclip import LatentScale, MotionClipGenerator, split_motion
-from i2fet.tasks.base import BaseTask, DataSource, Values
+from i2fet.tasks.base import BaseTask, DataSource, Evaluated, Values
 from i2fet.transition import straight_path
 
 Batch = dict[str, Tensor]
@@ -94,13 +94,13 @@ class MotionClipTask(BaseTask):
         """The loss of one batch."""
         return self._log_terms("train", batch)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Evaluated:
         """The loss, and faces generated from the instructions alone."""
-        self._evaluate("val", batch)
+        return self._evaluate("val", batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> Evaluated:
         """As `validation_step`."""
-        self._evaluate("test", batch)
+        return self._evaluate("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
         """One generated pair, expression (B, 2, 50) and pose (B, 2, 6), for each row."""
@@ -137,15 +137,21 @@ class MotionClipTask(BaseTask):
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch["emotion"]))
         return loss
 
-    def _evaluate(self, stage: str, batch: Batch) -> None:
+    def _evaluate(self, stage: str, batch: Batch) -> Evaluated:
         self._log_terms(stage, batch)
         faces = self._faces(*self._generate(batch))
-        right = nearest_class(faces, self.class_means) == batch["emotion"]
+        named = nearest_class(faces, self.class_means)
+        right = named == batch["emotion"]
         values = {
             f"{stage}/acc1_nearest_mean": right.float().mean(),
             f"{stage}/acc2_nearest_mean": right.all(dim=1).float().mean(),
         }
         self.log_dict(values, batch_size=len(right))
+        return {
+            "emotion": batch["emotion"].flatten(),
+            "named": {"generated": named.flatten()},
+            "latents": {"generated": faces.flatten(0, 1)},
+        }
 
     def _faces(self, expression: Tensor, pose: Tensor) -> Tensor:
         return face_parameters(*self.motionclip.scaler.standardize(expression, pose))
