@@ -2,8 +2,9 @@
 
 python -m experiments.language_report [--reader FILE] [--sentences N] [--output FOLDER]
 
-Prints the tables and writes them as report.md, and as report.json. The reader by rule, which knows
-the words of `i2fet.emotions`, stands beside the trained one.
+Prints the tables and writes them as report.md, and as report.json. Three readers stand side
+by side: what `animate` uses, the network alone, and the rules alone, which know the words of
+`i2fet.emotions`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -109,16 +111,24 @@ def score(reader: Reader, sentences: Sequence[Sentence]) -> Score:
 
 def read_by_rule(sentences: Sequence[str]) -> list[tuple[Step, ...]]:
     """What `parse_instruction` makes of sentences."""
-    return [_parse(sentence) for sentence in sentences]
+    return [_unless_refused(_parse, sentence) for sentence in sentences]
 
 
-def read_learned(listener: Listener) -> Reader:
-    """A reader that refuses what the listener refuses."""
+def read_by_network(listener: Listener) -> Reader:
+    """What the network alone makes of sentences, however unsure."""
 
     def read(sentences: Sequence[str]) -> list[tuple[Step, ...]]:
-        return [
-            heard.steps if listener.accepts(heard) else () for heard in listener.hear(sentences)
-        ]
+        return [heard.steps if listener.asks(heard) else () for heard in listener.hear(sentences)]
+
+    return read
+
+
+def read_as_shipped(listener: Listener) -> Reader:
+    """What the listener makes of sentences."""
+
+    def read(sentences: Sequence[str]) -> list[tuple[Step, ...]]:
+        pairs = zip(sentences, listener.hear(sentences), strict=True)
+        return [_unless_refused(listener.decide, *pair) for pair in pairs]
 
     return read
 
@@ -173,7 +183,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs/language/report"))
     options = parser.parse_args(argv)
     listener = load_listener(options.reader)
-    readers = {"learned": read_learned(listener), "rule": read_by_rule}
+    readers: dict[str, Reader] = {
+        "as shipped": read_as_shipped(listener),
+        "network": read_by_network(listener),
+        "rule": read_by_rule,
+    }
     scores = {
         row: {name: score(reader, sentences) for name, reader in readers.items()}
         for row, sentences in sets(options.sentences).items()
@@ -188,8 +202,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _parse(sentence: str) -> tuple[Step, ...]:
+    return tuple(Step(mention.emotion) for mention in parse_instruction(sentence))
+
+
+def _unless_refused(read: Callable[..., tuple[Step, ...]], *arguments: Any) -> tuple[Step, ...]:
     try:
-        return tuple(Step(mention.emotion) for mention in parse_instruction(sentence))
+        return read(*arguments)
     except InstructionError:
         return ()
 

@@ -64,6 +64,13 @@ _END_SLOTS = (
     re.compile(rf"\bfrom\b.+?\b(?:{PREPOSITIONS['end']})\b{_SLOT}", re.I | re.S),
     re.compile(rf"\b(?:{PREPOSITIONS['end']})\b{_SLOT}\s+from\b(?!.*\b(?:to|into)\b)", re.I | re.S),
 )
+_EVERYDAY = "and then it them him her his me please a an the with"
+_KNOWN_WORDS = frozenset(
+    re.findall(
+        r"[a-z]+",
+        " ".join([*TEMPLATES, *OPEN_TEMPLATES, *_WORDS, *PREPOSITIONS.values(), _EVERYDAY]).lower(),
+    )
+)
 _KNOWN = ", ".join(Emotion) + " and their common synonyms"
 
 
@@ -133,6 +140,11 @@ def all_instructions(emotions: Sequence[Emotion], style: Style = "paper") -> tup
     """Every sentence for every ordered pair of two different expressions."""
     pairs = permutations(emotions, 2)
     return tuple(sentence for pair in pairs for sentence in pair_instructions(*pair, style=style))
+
+
+def is_plain(text: str) -> bool:
+    """Whether every word is one of our own templates' or of `SYNONYMS`; then rules suffice."""
+    return set(re.findall(r"[^\W\d_]+|\d+", text.lower())) <= _KNOWN_WORDS
 
 
 def parse_instruction(text: str) -> tuple[MentionedEmotion, ...]:

@@ -20,7 +20,7 @@ from i2fet.emotions import Emotion
 from i2fet.errors import CheckpointError, InstructionError, OptionError
 from i2fet.export import EXPORTERS, export
 from i2fet.heads import HeadModel, load_head
-from i2fet.instructions import canonical_instruction, parse_instruction
+from i2fet.instructions import Step, canonical_instruction
 from i2fet.nn import NeutralGenerator, PairGenerator, load_generator
 from i2fet.nn.generator import SHIPPED_GENERATOR
 from i2fet.perception import FaceEncoder, PerceivedFace, Photo, load_face_encoder, perceive
@@ -28,6 +28,7 @@ from i2fet.rendering.mesh import fit_camera, render_shape
 from i2fet.rendering.photo import PhotoRenderer, load_photo_renderer
 from i2fet.rendering.video import contact_sheet, write_image, write_video
 from i2fet.text import TextEncoder, load_text_encoder
+from i2fet.text.listener import Listener, load_listener
 from i2fet.transition import Easing, HeadPose, anchor_frames, interpolate, make_anchors
 
 Renderer = Literal["portrait", "mesh", "rome", "cvthead"]
@@ -44,7 +45,7 @@ class Transition:
 
     Attributes:
         instruction: As given.
-        emotions: What was heard, in order.
+        steps: What was heard, in order.
         face: The photo's face as it was read.
         labels: Name of each anchor, the first being the photo's own expression.
         anchors: (A,) coefficients of the anchors.
@@ -57,7 +58,7 @@ class Transition:
     """
 
     instruction: str
-    emotions: tuple[Emotion, ...]
+    steps: tuple[Step, ...]
     face: PerceivedFace
     labels: tuple[str, ...]
     anchors: FaceCoefficients
@@ -156,7 +157,7 @@ class Transition:
         neutral = [f"neutral {self.neutral}"] if self.neutral else []
         return "\n".join(
             [
-                f"heard   {', then '.join(self.emotions)}",
+                f"heard   {', then '.join(map(str, self.steps))}",
                 f"photo   {number}; landmarks fit to {self.face.residual_percent:.2f} % of the "
                 "distance between the eyes",
                 f"path    {' -> '.join(self.labels)} in {len(self.coefficients)} frames",
@@ -224,6 +225,10 @@ class TransitionPipeline:
     def text_encoder(self) -> TextEncoder:
         return load_text_encoder(self.generator.provenance.text)
 
+    @cached_property
+    def listener(self) -> Listener:
+        return load_listener()
+
     def photo_renderer(self, name: str) -> PhotoRenderer:
         """The renderer of a name, which stays loaded.
 
@@ -263,15 +268,16 @@ class TransitionPipeline:
             neutral: A photo of the same person at rest, by which the photo is read better.
 
         Raises:
-            InstructionError: If no expression, or an unknown one, is named.
+            InstructionError: If no expression is asked for, or it is unclear which.
             OptionError: If there are too few frames to show every expression, or the encoder has
                 no use for a neutral photo.
             PhotoError: If a photo cannot be read or shows no usable face.
         """
-        emotions = self._listen(instruction)
+        steps = self._listen(instruction)
         face = perceive(photo, self.encoder, neutral)
         generated = self.generate([instruction], seed=seed)[0, 0]
         generated = self._intensify(generated, intensity)
+        emotions = [step.emotion for step in steps]
         labels = tuple(map(str, emotions))
         source = face.coefficients[0]
         at_rest = self._relax(source)
@@ -283,7 +289,7 @@ class TransitionPipeline:
         anchors = make_anchors(source, generated.expression, generated.pose, head_pose)
         return Transition(
             instruction=instruction,
-            emotions=emotions,
+            steps=steps,
             face=face,
             labels=("photo", *labels),
             anchors=anchors,
@@ -301,11 +307,12 @@ class TransitionPipeline:
         """Expressions for instructions, without a photo.
 
         The model knows pairs of expressions, worded as in Table I: each instruction is read for the
-        expressions that it names, and longer ones chain pairs that share an expression. An
-        expression outside the model's label set can only be neutral: the head's own.
+        expressions that it asks for, and longer ones chain pairs that share an expression. Each is
+        multiplied by its intensity. An expression outside the model's label set can only be
+        neutral: the head's own.
 
         Args:
-            instructions: N sentences that name equally many expressions.
+            instructions: N sentences that ask for equally many expressions.
             samples: S, drawn for each.
             seed: Same seed, same faces.
 
@@ -313,17 +320,17 @@ class TransitionPipeline:
             (N, S, steps) coefficients of mean-shaped heads.
 
         Raises:
-            InstructionError: If a sentence names no expression or an unknown one, or the sentences
-                name different numbers.
+            InstructionError: If a sentence asks for no expression or it is unclear for which, or
+                the sentences ask for different numbers.
         """
-        emotions = [self._listen(instruction) for instruction in instructions]
-        if len({len(steps) for steps in emotions}) > 1:
+        heard = [self._listen(instruction) for instruction in instructions]
+        if len({len(steps) for steps in heard}) > 1:
             raise InstructionError(
-                "the instructions name different numbers of expressions "
-                f"({', '.join(str(len(steps)) for steps in emotions)}); generate them apart"
+                "the instructions ask for different numbers of expressions "
+                f"({', '.join(str(len(steps)) for steps in heard)}); generate them apart"
             )
         noise = torch.Generator().manual_seed(seed)
-        return FaceCoefficients.stack([self._sample(s, samples, noise) for s in emotions])
+        return FaceCoefficients.stack([self._sample(steps, samples, noise) for steps in heard])
 
     def _relax(self, source: FaceCoefficients) -> FaceCoefficients:
         """(1,) the neutral face of the photo's person."""
@@ -334,26 +341,27 @@ class TransitionPipeline:
     def _neutral_card(self) -> str:
         return "the head's own zero expression" if self.ned is None else self.ned.card()
 
-    def _intensify(self, faces: FaceCoefficients, factor: float) -> FaceCoefficients:
+    def _intensify(self, faces: FaceCoefficients, factor: float | Tensor) -> FaceCoefficients:
         expression = (factor * faces.expression).clamp(*self.head.expression_range)
         pose = torch.cat([faces.global_rotation, factor * faces.jaw], dim=-1)
         return replace(faces, expression=expression, pose=pose)
 
-    def _listen(self, instruction: str) -> tuple[Emotion, ...]:
-        emotions = tuple(mention.emotion for mention in parse_instruction(instruction))
+    def _listen(self, instruction: str) -> tuple[Step, ...]:
+        steps = self.listener(instruction)
         can_show = {*self.known, Emotion.NEUTRAL}
-        if unknown := [emotion for emotion in emotions if emotion not in can_show]:
+        if unknown := [step.emotion for step in steps if step.emotion not in can_show]:
             raise InstructionError(
                 f"this model cannot show {unknown[0]}; it can show {', '.join(sorted(can_show))}"
             )
-        return emotions
+        return steps
 
     def _sample(
-        self, emotions: Sequence[Emotion], samples: int, noise: torch.Generator
+        self, steps: Sequence[Step], samples: int, noise: torch.Generator
     ) -> FaceCoefficients:
         """(samples, steps) coefficients."""
-        faces = FaceCoefficients.zeros(samples, len(emotions))
+        faces = FaceCoefficients.zeros(samples, len(steps))
         drawn: dict[tuple[Emotion, Emotion], tuple[Tensor, Tensor]] = {}
+        emotions = [step.emotion for step in steps]
         for step, emotion in enumerate(emotions):
             if emotion not in self.known:
                 continue
@@ -363,20 +371,20 @@ class TransitionPipeline:
                 drawn[pair] = self.generator.generate(text.tokens, text.mask, samples, noise)
             faces.expression[:, step] = drawn[pair][0][0, :, column]
             faces.pose[:, step] = drawn[pair][1][0, :, column]
-        return faces
+        return self._intensify(faces, torch.tensor([[step.intensity] for step in steps]))
 
     def _pair(self, emotions: Sequence[Emotion], step: int) -> tuple[tuple[Emotion, Emotion], int]:
         """The pair that the model is asked for to get a step, and the step's place in it.
 
-        A step comes with the one before it, the first with the one after it; one that stands
-        alone comes with any other expression.
+        A step comes with the one before it, the first with the one after it; one that has no other
+        expression beside it comes with any.
         """
         emotion = emotions[step]
         before = emotions[step - 1] if step else None
-        if before in self.known:
+        if before in self.known and before is not emotion:
             return (before, emotion), 1
         after = emotions[step + 1] if step + 1 < len(emotions) else None
-        if after in self.known:
+        if after in self.known and after is not emotion:
             return (emotion, after), 0
         return (next(other for other in self.known if other is not emotion), emotion), 1
 

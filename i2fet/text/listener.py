@@ -16,7 +16,13 @@ from safetensors.torch import save_file
 from i2fet.emotions import Emotion
 from i2fet.errors import AssetError, InstructionError
 from i2fet.files import replacing
-from i2fet.instructions import MAX_INTENSITY, MIN_INTENSITY, Step
+from i2fet.instructions import (
+    MAX_INTENSITY,
+    MIN_INTENSITY,
+    Step,
+    is_plain,
+    parse_instruction,
+)
 from i2fet.nn.instruction_reader import InstructionReader
 from i2fet.text import TextEncoder, load_text_encoder
 
@@ -42,7 +48,11 @@ class Heard:
 
 
 class Listener:
-    """Reads instructions with a trained network.
+    """Reads instructions with a trained network, those of known words only by rule.
+
+    A sentence that consists of the words of our own templates and `SYNONYMS` is read by
+    `parse_instruction`, whose refusals stand; the network then only tells the intensities, where it
+    has understood the same expressions.
 
     Args:
         network: The network.
@@ -81,11 +91,8 @@ class Listener:
             for row, count in enumerate(reading.steps.tolist())
         ]
 
-    def accepts(self, heard: Heard) -> bool:
-        """Whether a sentence asks for an expression, and it is sure enough for which."""
-        return self._asks(heard) and heard.confidence >= self.least_confidence
-
-    def _asks(self, heard: Heard) -> bool:
+    def asks(self, heard: Heard) -> bool:
+        """Whether a sentence asks for an expression at all."""
         return bool(heard.steps) and heard.asking >= self.least_asking
 
     def __call__(self, instruction: str) -> tuple[Step, ...]:
@@ -94,8 +101,15 @@ class Listener:
         Raises:
             InstructionError: If the sentence asks for no expression, or it is unsure for which.
         """
-        heard = self.hear([instruction])[0]
-        if not self._asks(heard):
+        return self.decide(instruction, self.hear([instruction])[0])
+
+    def decide(self, instruction: str, heard: Heard) -> tuple[Step, ...]:
+        """As `__call__`, for what the network heard."""
+        if is_plain(instruction):
+            named = [mention.emotion for mention in parse_instruction(instruction)]
+            same = named == [step.emotion for step in heard.steps]
+            return heard.steps if same else tuple(map(Step, named))
+        if not self.asks(heard):
             raise InstructionError(
                 f"no expression is asked for in {instruction!r}, as far as it was understood; "
                 f"name one or several, {EXAMPLE}"

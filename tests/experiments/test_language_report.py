@@ -72,7 +72,8 @@ def test_the_report_has_a_row_for_each_set_and_reader(tmp_path, capsys):
     main(["--reader", str(path), "--sentences", "12", "--output", str(tmp_path / "report")])
     records = json.loads((tmp_path / "report" / "report.json").read_text())
     assert len(records) == 6
-    assert records["new words"]["learned"]["sentences"] == 12
+    assert set(records["new words"]) == {"as shipped", "network", "rule"}
+    assert records["new words"]["as shipped"]["sentences"] == 12
     printed = capsys.readouterr().out
     assert (tmp_path / "report" / "report.md").read_text() in printed
     assert "written by hand" in printed

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from i2fet.emotions import Emotion
+from i2fet.errors import AssetError, InstructionError
+from i2fet.instructions import TEMPLATES, Step
+from i2fet.nn.instruction_reader import InstructionReader
+from i2fet.text.listener import READER_FILE, Heard, Listener, load_listener, save_listener
+
+A, C, D, F, H, SA, SU, N = Emotion
+
+
+@pytest.fixture(scope="module")
+def listener() -> Listener:
+    return load_listener()
+
+
+def test_table_1_is_heard_without_a_fault(listener):
+    pairs = [(one, other) for one in Emotion for other in Emotion if one is not other]
+    sentences = [t.format(first=one, second=other) for t in TEMPLATES for one, other in pairs]
+    heard = zip(sentences, listener.hear(sentences), strict=True)
+    steps = [listener.decide(*one) for one in heard]
+    assert [[step.emotion for step in s] for s in steps] == [list(pair) for pair in pairs] * 5
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("make her happy", [H]),
+        ("turn this sad face into a happy one", [SA, H]),
+        ("change it to happiness from anger", [A, H]),
+        ("she looks sad after being happy", [H, SA]),
+        ("end up happy after being scared", [F, H]),
+        ("happy instead of angry", [A, H]),
+        ("from sad to surprised through neutral", [SA, N, SU]),
+        ("angry, then scared, then happy", [A, F, H]),
+        ("first disgusted, then sad", [D, SA]),
+        ("from contempt to disgust", [C, D]),
+    ],
+)
+def test_wordings(listener, text, expected):
+    assert [step.emotion for step in listener(text)] == expected
+
+
+def test_words_and_degrees_tell_the_intensity(listener):
+    slightly, plain, furious = (
+        listener(f"make her {word}")[0].intensity for word in ("slightly angry", "angry", "furious")
+    )
+    assert slightly < plain < furious
+    assert listener("Turn this face from anger to happiness.") == (Step(A), Step(H))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "make it purple",
+        "rotate the picture",
+        "what is the weather like in Rome?",
+        "change her hair from blond to black",
+    ],
+)
+def test_sentences_that_ask_for_no_expression_are_refused(listener, text):
+    with pytest.raises(InstructionError, match="no expression is asked for") as told:
+        listener(text)
+    assert repr(text) in str(told.value)
+
+
+def test_an_unsure_reading_is_told_with_what_was_understood(listener):
+    unsure = Listener(listener.network, listener.encoder, least_confidence=1.1)
+    with pytest.raises(InstructionError, match=r"understood as anger.*\d+% certainty"):
+        unsure("make this guy really angry")
+
+
+@pytest.mark.parametrize("text", ["", "from happiness to the face", "no smile", "from anger"])
+def test_plain_sentences_are_refused_by_rule(listener, text):
+    with pytest.raises(InstructionError):
+        listener(text)
+
+
+def test_plain_sentences_are_read_by_rule_and_graded_by_the_network(listener):
+    heard = Heard((Step(F, 1.5),), 1.0, 1.0)
+    assert listener.decide("show terror", heard) == (Step(F, 1.5),)
+    assert listener.decide("show grief", heard) == (Step(SA),)
+
+
+def test_long_sentences_are_refused(listener):
+    with pytest.raises(InstructionError, match="tokens"):
+        listener("angry and " * 60 + "sad")
+
+
+def test_a_saved_network_reads_as_before(tmp_path, listener):
+    torch.manual_seed(0)
+    config = {"text_width": 384, "width": 16, "heads": 2, "layers": 1}
+    small = Listener(InstructionReader(**config), listener.encoder, 0.3, 0.2)
+    save_listener(small, config, tmp_path / "reader.safetensors", trained="nothing")
+    loaded = load_listener(tmp_path / "reader.safetensors")
+    assert (loaded.least_asking, loaded.least_confidence) == (0.3, 0.2)
+    for one, other in zip(
+        loaded.network.state_dict().values(), small.network.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
+
+
+def test_missing_and_broken_files_are_named(tmp_path):
+    path = tmp_path / "reader.safetensors"
+    with pytest.raises(AssetError, match=r"reader.safetensors is missing"):
+        load_listener(path)
+    path.write_bytes(READER_FILE.read_bytes()[:2000])
+    with pytest.raises(AssetError, match=r"reader.safetensors is broken"):
+        load_listener(path)
