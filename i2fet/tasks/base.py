@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Protocol, TypedDict
 from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.optim import Optimizer
 from typing_extensions import Self
 
 from i2fet.checkpoint import Provenance, reading_checkpoint
@@ -17,6 +19,8 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
 from i2fet.errors import OptionError
 from i2fet.heads import load_head
+
+logger = logging.getLogger(__name__)
 
 Values = dict[str, str | bool | int | list[str] | list[int] | list[float]]
 """Plain hyperparameters; typed so that the command line does not read strings as YAML."""
@@ -167,7 +171,7 @@ class BaseTask(LightningModule, ABC):
 
     def log(self, name: str, value: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """As Lightning's, but the mean over an epoch is that of all processes."""
-        super().log(name, value, **{"sync_dist": True, **kwargs})
+        super().log(name, value, **{**kwargs, "sync_dist": True})
 
     def setup(self, stage: str) -> None:
         """Learn from the data module, or check that it fits what the task has learnt."""
@@ -188,6 +192,22 @@ class BaseTask(LightningModule, ABC):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss"},
         }
+
+    def on_train_start(self) -> None:
+        """Name what a checkpoint to resume from keeps of its optimiser against what was asked."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        if self.trainer.ckpt_path is None or not isinstance(optimizer, Optimizer):
+            return
+        group = optimizer.param_groups[0]
+        for name, asked in optimizer.defaults.items():
+            kept = group.get(f"initial_{name}", group.get(name, asked))
+            if isinstance(asked, float) and kept != asked:
+                logger.warning(
+                    "the checkpoint keeps its optimizer's %s %s; the %s asked for is not used",
+                    name,
+                    kept,
+                    asked,
+                )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to resume on data that the checkpoint does not know."""
