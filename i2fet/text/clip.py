@@ -31,6 +31,8 @@ TOWER = ("token_embedding.", "positional_embedding", "transformer.", "ln_final."
 """How open_clip's names begin in the part that gives token embeddings."""
 
 HF_PREFIX = "text_model."
+"""Of the text network in a file that holds the image network as well."""
+
 HF_PARTS = {
     "embeddings.token_embedding.weight": "token_embedding.weight",
     "embeddings.position_embedding.weight": "positional_embedding",
@@ -212,9 +214,9 @@ def translate_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         KeyError: If one is missing.
     """
-    text = {k.removeprefix(HF_PREFIX): v for k, v in state.items() if k.startswith(HF_PREFIX)}
+    text = {name.removeprefix(HF_PREFIX): values for name, values in state.items()}
     translated = {new: text[old] for old, new in HF_PARTS.items()}
-    layers = sum(name.endswith(".layer_norm1.weight") for name in text)
+    layers = sum(k.startswith("encoder.") and k.endswith(".layer_norm1.weight") for k in text)
     for layer in range(layers):
         source, target = f"encoder.layers.{layer}", f"transformer.resblocks.{layer}"
         for kind in ("weight", "bias"):
