@@ -13,9 +13,9 @@ from jsonargparse import ArgumentError, ArgumentParser
 from torch.utils.data import DataLoader
 
 from datamodules.expression import ALL_EMOTIONS, ExpressionDataModule, View
-from datamodules.pairs import Batch, PairDataset
+from datamodules.pairs import Batch, PairDataset, split_sizes
 from i2fet.coefficient_judge import CoefficientJudge
-from i2fet.errors import OptionError
+from i2fet.errors import DatasetError, OptionError
 from i2fet.evaluation import (
     Evaluation,
     HeldOutPairs,
@@ -74,10 +74,36 @@ def load_data(config: Path, overrides: Mapping[str, Any], view: View) -> Express
     return data
 
 
+def load_strangers(
+    data: ExpressionDataModule, config: Path, overrides: Mapping[str, Any], root: Path
+) -> ExpressionDataModule:
+    """Everybody of another folder, with as many pairs as the test part has.
+
+    Args:
+        data: What the model was trained on, set up.
+        config: Its configuration file.
+        overrides: As for `load_pairs`.
+        root: The other folder.
+
+    Raises:
+        DatasetError: The folder holds the same people, or is missing or unfinished.
+    """
+    samples = split_sizes(data.num_samples)["test"]
+    there = {"root": str(root), "split": "test", "samples": samples}
+    strangers = load_pairs(config, {**overrides, **there})
+    if strangers.population == data.population:
+        raise DatasetError(
+            f"{root} holds the people of {data.root}, on whom the model was trained; give others, "
+            "such as a synthetic corpus of another seed"
+        )
+    return strangers
+
+
 def evaluate_held_out(
     generator: PairGenerator,
     judge: ExpressionJudge,
     data: ExpressionDataModule,
+    test: ExpressionDataModule,
     seeds: Iterable[int],
 ) -> Evaluation:
     """Evaluate a model with two judges, one of images and one of coefficients.
@@ -85,7 +111,8 @@ def evaluate_held_out(
     Args:
         generator: The model.
         judge: The first judge; the second learns from the training part.
-        data: Pairs, set up.
+        data: Pairs on which the model was trained, set up.
+        test: Pairs whose test part is judged: the same, or `load_strangers`.
         seeds: Of the noise.
 
     Raises:
@@ -101,14 +128,14 @@ def evaluate_held_out(
         )
     generator.provenance.check(provenance_of(data))
     judge.check(data.head_name, data.emotions)
-    judge.training_part.check_unseen(data.population, data.subjects["test"])
+    judge.training_part.check_unseen(test.population, test.subjects["test"])
     labels = generator.provenance.emotions
     training = labelled_faces(data, "train", labels)
     judges: dict[str, NamesExpressions] = {
         "judge of images": partial(name_expressions, judge, labels),
         "judge of coefficients": CoefficientJudge(training.faces, training.emotion).judge,
     }
-    pairs, known = held_out_pairs(data), training_pairs(data)
+    pairs, known = held_out_pairs(test), training_pairs(data)
     return evaluate(generator, judges, pairs, known, data.statistics, labels, seeds)
 
 

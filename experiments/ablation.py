@@ -202,10 +202,9 @@ def run(setting: Setting, row: Row, seed: int, threads: int) -> Path:
     resume = ["--ckpt_path", str(last)] if last.exists() else []
     _i2fet(folder, threads, "fit", "--config", str(config), *resume)
     evaluations = str(SIZES[setting.size].evaluations)
-    judge, test = str(setting.judge), str(setting.test)
-    options = ["--judge", judge, "--config", str(config), "--seeds", evaluations, "-o", str(folder)]
-    held_out = ["--data.root", test, "--data.split", "test"]
-    _i2fet(folder, threads, "evaluate", str(last), *options, *held_out)
+    people = ["--judge", str(setting.judge), "--test", str(setting.test)]
+    options = ["--config", str(config), "--seeds", evaluations, "-o", str(folder)]
+    _i2fet(folder, threads, "evaluate", str(last), *people, *options)
     return report
 
 
@@ -336,16 +335,21 @@ def _shown(value: Score, measure: str) -> str:
     return f"{value.mean:.{digits}f}{spread}"
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("grid", choices=sorted(path.stem for path in GRIDS.glob("*.yaml")))
+def add_setting(parser: argparse.ArgumentParser) -> None:
+    """The options that make a `Setting`."""
     parser.add_argument("--dataset", choices=("ckplus", "celebvhq"), default="ckplus")
     parser.add_argument("--size", choices=SIZES, default="default")
     parser.add_argument("--coefficients", choices=("true", "perceived"), default="true")
     parser.add_argument("--train", type=Path, required=True, help="the dataset's folder")
     parser.add_argument("--test", type=Path, required=True, help="people on whom to judge")
     parser.add_argument("--judge", type=Path, required=True, help="a trained classifier")
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("grid", choices=sorted(path.stem for path in GRIDS.glob("*.yaml")))
+    add_setting(parser)
     parser.add_argument("--workers", type=int, default=1, help="runs at a time")
     options = vars(parser.parse_args(args))
     name, workers = options.pop("grid"), options.pop("workers")

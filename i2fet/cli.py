@@ -208,6 +208,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         evaluate_held_out,
         labelled_faces,
         load_pairs,
+        load_strangers,
         match_held_out,
     )
     from i2fet.evaluation_report import (
@@ -227,15 +228,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
     judge = ExpressionJudge.from_checkpoint(arguments.judge)
     matcher = Matcher.from_checkpoint(arguments.matcher) if arguments.matcher else None
     given = vars(arguments).items()
-    data = load_pairs(
-        arguments.config,
-        {name.removeprefix(DATA): value for name, value in given if name.startswith(DATA)},
-    )
+    overrides = {name.removeprefix(DATA): value for name, value in given if name.startswith(DATA)}
+    data = test = load_pairs(arguments.config, overrides)
+    if arguments.test:
+        test = load_strangers(data, arguments.config, overrides, arguments.test)
     seeds = track(range(arguments.seeds), "Judging", console=Console(stderr=True))
-    result = evaluate_held_out(generator, judge, data, seeds)
-    faces = labelled_faces(data, "test", judge.provenance.emotions)
+    result = evaluate_held_out(generator, judge, data, test, seeds)
+    faces = labelled_faces(test, "test", judge.provenance.emotions)
     report = Report(
-        data.description,
+        test.description,
         identify_model(arguments.checkpoint, generator.provenance),
         identify_judge(judge, arguments.judge, faces),
         result,
@@ -244,7 +245,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         report = replace(
             report,
             matcher=identify_model(arguments.matcher, matcher.provenance),
-            matching=match_held_out(generator, matcher, data, range(arguments.seeds)),
+            matching=match_held_out(generator, matcher, test, range(arguments.seeds)),
         )
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_report(report, arguments.output)
@@ -403,6 +404,12 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judge", type=Path, required=True, help="a trained classifier")
     parser.add_argument(
         "--config", type=Path, required=True, help="the YAML file that trained the model"
+    )
+    parser.add_argument(
+        "--test",
+        type=Path,
+        metavar="FOLDER",
+        help="judge on everybody of this folder instead of the test part",
     )
     parser.add_argument(
         "--matcher",

@@ -125,6 +125,23 @@ def test_the_report_holds_the_numbers_and_what_they_rest_on(
         assert min(picture.size) > 500
 
 
+def test_everybody_of_another_folder_is_judged(checkpoint, judge, corpus, folder, tmp_path):
+    others = folder / "others"
+    options = ["--subjects", "20", "--seed", "9", "--no-pictures"]
+    assert main(["corpus", "ckplus", str(others), *options]) == 0
+    there = ["--test", str(others), "--data.samples", "600"]
+    assert evaluate(checkpoint, judge, corpus, tmp_path / "out", *there) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert str(others) in report["data"]
+    assert report["evaluation"]["pairs"] == 60, "as many as the test part has"
+    assert report["evaluation"]["subjects"] > 5
+
+
+def test_those_who_trained_the_model_are_no_strangers(checkpoint, judge, corpus, tmp_path, capsys):
+    assert evaluate(checkpoint, judge, corpus, tmp_path, "--test", str(corpus)) == 2
+    assert_one_sentence(capsys, str(corpus), "trained", "another seed")
+
+
 def test_seeds_make_the_report(checkpoint, judge, corpus, tmp_path):
     for name in ("a", "b"):
         assert evaluate(checkpoint, judge, corpus, tmp_path / name) == 0
