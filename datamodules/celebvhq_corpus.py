@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from numpy.random import Generator
 from safetensors.torch import save_file
 
 from datamodules.celebvhq import CLIPS, INFO, MIN_EXPRESSIONS, TRUTH
-from datamodules.corpus import Settings, check_settings, claim, corpus_head, record_all
+from datamodules.corpus import Settings, claim, corpus_head, record_missing
 from datamodules.motion import FPS, sample_clip
 from datamodules.people import photograph, sample_person
 from datamodules.prototypes import CONFUSABLE
@@ -24,8 +22,6 @@ from datamodules.scenes import film, sample_scene
 from i2fet.emotions import CELEBVHQ_EMOTIONS, Emotion
 from i2fet.files import replacing
 from i2fet.rendering.video import write_video
-
-logger = logging.getLogger(__name__)
 
 CELEBVHQ_SUBJECTS = 614
 
@@ -77,6 +73,10 @@ class Take:
     def name(self) -> str:
         return f"{self.video}_{self.number}"
 
+    @property
+    def truth(self) -> Path:
+        return Path(TRUTH, f"{self.name}.safetensors")
+
     def spans(self, frames: int) -> tuple[range, ...]:
         """Frames that show each emotion."""
         if len(self.emotions) == 1:
@@ -120,15 +120,11 @@ def write_celebvhq_corpus(
     """
     out = Path(out)
     settings = Settings("celebvhq", subjects, seed, size, frames, pictures)
-    check_settings(settings)
     takes = plan_clips(subjects, seed)
     claim(out, settings, "CelebV-HQ", len(takes), (CLIPS, TRUTH))
     with replacing(out / INFO) as unfinished:
         unfinished.write_text(json.dumps(_list_clips(takes, frames), indent=1))
-    missing = [take for take in takes if not _truth_path(out, take).exists()]
-    logger.info("%s: %d of %d clips to write", out, len(missing), len(takes))
-    # Without pictures a clip takes milliseconds, less than starting a process.
-    record_all(partial(_record_clip, out, settings), missing, workers if pictures else 1)
+    record_missing(out, settings, takes, _record_clip, workers)
     return out
 
 
@@ -208,10 +204,6 @@ def _list_emotions(take: Take, frames: int) -> dict[str, Any]:
     return {"sep_flag": True, "labels": spans}
 
 
-def _truth_path(out: Path, take: Take) -> Path:
-    return out / TRUTH / f"{take.name}.safetensors"
-
-
 def _record_clip(out: Path, settings: Settings, take: Take) -> None:
     """Write one clip; its truth comes last, as the sign that the clip is complete."""
     person = sample_person(_rng(settings.seed, take.subject))
@@ -236,5 +228,5 @@ def _record_clip(out: Path, settings: Settings, take: Take) -> None:
         write_video(out / CLIPS / f"{take.name}.mp4", film(images, scene, rng), FPS)
     shown = [CELEBVHQ_EMOTIONS.index(emotion) for emotion in take.emotions]
     emotion = torch.tensor(shown)[torch.from_numpy(position.round()).long()]
-    with replacing(_truth_path(out, take)) as unfinished:
+    with replacing(out / take.truth) as unfinished:
         save_file({**vars(faces), "emotion": emotion}, unfinished)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -30,8 +30,7 @@ from datamodules.records import MARKER, read_marker
 from i2fet.emotions import CKPLUS_EMOTIONS, Emotion
 from i2fet.errors import DatasetError, OutputError
 from i2fet.files import replacing
-from i2fet.heads import ArkitHead, load_head
-from i2fet.heads.arkit import ASSET
+from i2fet.heads.arkit import ASSET, ArkitHead, load_arkit_head
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +49,6 @@ CKPLUS_COUNTS: dict[Emotion, int] = {
 FEWEST_SEQUENCES = 3
 CORPUS_VERSION = "2"
 
-_Take = TypeVar("_Take")
-
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -60,6 +57,9 @@ def _sha256(path: Path) -> str:
 @dataclass(frozen=True)
 class Settings:
     """All that a corpus depends on; equal settings give equal files.
+
+    Raises:
+        DatasetError: If no corpus can be made with them.
 
     Attributes:
         layout: The dataset whose layout is used.
@@ -83,6 +83,25 @@ class Settings:
     head: str = "arkit"
     recipe: str = CORPUS_VERSION
 
+    def __post_init__(self) -> None:
+        lowest = {"subjects": FEWEST_SEQUENCES, "frames": HOLD_FRAMES + 1, "size": 32, "seed": 0}
+        for name, least in lowest.items():
+            if getattr(self, name) < least:
+                raise DatasetError(
+                    f"{name} is {getattr(self, name)}; a corpus needs at least {least}"
+                )
+
+
+class Recording(Protocol):
+    """One sequence or clip of a corpus."""
+
+    @property
+    def truth(self) -> Path:
+        """Its true coefficients below the corpus's folder; the last file to be written."""
+
+
+_Take = TypeVar("_Take", bound=Recording)
+
 
 @dataclass(frozen=True)
 class Take:
@@ -95,6 +114,10 @@ class Take:
     @property
     def sequence(self) -> Sequence:
         return Sequence(f"S{self.subject + 1:03d}", f"{self.number + 1:03d}")
+
+    @property
+    def truth(self) -> Path:
+        return self.sequence.truth
 
 
 def write_ckplus_corpus(
@@ -129,13 +152,9 @@ def write_ckplus_corpus(
     """
     out = Path(out)
     settings = Settings("ckplus", subjects, seed, size, frames, pictures)
-    check_settings(settings)
     takes = plan_takes(subjects, seed)
     claim(out, settings, "CK+", len(takes), (LABELS, TRUTH))
-    missing = [take for take in takes if not (out / take.sequence.truth).exists()]
-    logger.info("%s: %d of %d sequences to write", out, len(missing), len(takes))
-    # Without pictures a sequence takes milliseconds, less than starting a process.
-    record_all(partial(_record_take, out, settings), missing, workers if pictures else 1)
+    record_missing(out, settings, takes, _record_take, workers)
     return out
 
 
@@ -152,20 +171,6 @@ def plan_takes(subjects: int, seed: int) -> list[Take]:
             takes.append(Take(subject, int(recorded[subject]), emotion))
             recorded[subject] += 1
     return sorted(takes, key=lambda take: (take.subject, take.number))
-
-
-def check_settings(settings: Settings) -> None:
-    """Refuse what no corpus can be made with.
-
-    Raises:
-        DatasetError: An option out of range.
-    """
-    lowest = {"subjects": FEWEST_SEQUENCES, "frames": HOLD_FRAMES + 1, "size": 32, "seed": 0}
-    for name, least in lowest.items():
-        if getattr(settings, name) < least:
-            raise DatasetError(
-                f"{name} is {getattr(settings, name)}; a corpus needs at least {least}"
-            )
 
 
 def claim(
@@ -216,29 +221,35 @@ def _make_folder(path: Path) -> None:
         ) from error
 
 
-def record_all(
-    record: Callable[[_Take], None], takes: list[_Take], workers: int | None = None
+def record_missing(
+    out: Path,
+    settings: Settings,
+    takes: list[_Take],
+    record: Callable[[Path, Settings, _Take], None],
+    workers: int | None = None,
 ) -> None:
-    """Call `record` with every take, shared out over processes.
+    """Record every take of which there is no truth yet, shared out over processes.
 
     Args:
-        record: Can be pickled.
-        takes: To be recorded.
+        out: Folder of the corpus.
+        settings: Of the corpus.
+        takes: All of them.
+        record: Writes one into the folder; can be pickled.
         workers: Processes; as many as there are cores by default.
     """
-    workers = count_workers(workers, len(takes))
-    # In this process, if there is nothing to share.
-    done = share_out(record, takes, workers) if workers > 1 else map(record, takes)
-    for _ in track(done, "Synthetic people", total=len(takes)):
+    missing = [take for take in takes if not (out / take.truth).exists()]
+    logger.info("%s: %d of %d recordings to write", out, len(missing), len(takes))
+    # Without pictures a take is done in milliseconds, before a process has started.
+    workers = count_workers(workers, len(missing)) if settings.pictures else 1
+    done = share_out(partial(record, out, settings), missing, workers)
+    for _ in track(done, "Synthetic people", total=len(missing)):
         pass
 
 
 @cache
 def corpus_head() -> ArkitHead:
-    """The head of all corpora."""
-    head = load_head("arkit")
-    assert isinstance(head, ArkitHead)
-    return head
+    """The head of all corpora, read once."""
+    return load_arkit_head()
 
 
 def _record_take(out: Path, settings: Settings, take: Take) -> None:
@@ -259,13 +270,13 @@ def _record_take(out: Path, settings: Settings, take: Take) -> None:
     if settings.pictures:
         images = photograph(corpus_head(), person.look, faces, settings.size)
         _write_pictures(out / sequence.images, sequence, images)
-    for place in (sequence.labels, sequence.truth.parent):
+    for place in (sequence.labels, take.truth.parent):
         (out / place).mkdir(parents=True, exist_ok=True)
     label = CKPLUS_EMOTIONS.index(take.emotion) + 1
     name = Path(sequence.frame(settings.frames - 1)).stem + "_emotion.txt"
     with replacing(out / sequence.labels / name) as unfinished:
         unfinished.write_text(f"   {label:.7e}\n")
-    with replacing(out / sequence.truth) as unfinished:
+    with replacing(out / take.truth) as unfinished:
         save_file(vars(faces), unfinished)
 
 

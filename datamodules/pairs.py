@@ -180,8 +180,34 @@ def split_subjects(subject: Tensor, emotion: Tensor, seed: int) -> dict[str, Ten
     return {"train": torch.from_numpy(rows), **parts}
 
 
-class PairDataset(Dataset[Batch]):
-    """Samples, delivered a whole batch at a time.
+class FaceRows(Dataset[Batch]):
+    """Samples made of rows of a table of faces, delivered a whole batch at a time.
+
+    Args:
+        faces: The faces.
+        rows: (M,) or (M, 2) int64 rows of them: the face or the faces of each sample.
+    """
+
+    def __init__(self, faces: FaceTable, rows: Tensor) -> None:
+        self.faces = faces
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        return self.batch(torch.as_tensor(indices))
+
+    def batch(self, indices: Tensor) -> Batch:
+        """The samples of (B,) indices."""
+        raise NotImplementedError
+
+
+class PairDataset(FaceRows):
+    """Two expressions of one subject and a sentence.
 
     A batch holds `sample` (B,) int64, the samples' numbers; `shape` (B, 100), `expression`
     (B, 2, 50), `pose` (B, 2, 6), `emotion` (B, 2) int64, and the sentences: `tokens` (U, 77, D) and
@@ -195,27 +221,16 @@ class PairDataset(Dataset[Batch]):
     """
 
     def __init__(self, faces: FaceTable, samples: Samples, tokens: Tensor, mask: Tensor) -> None:
-        self.faces = faces
+        super().__init__(faces, samples.faces)
         self.samples = samples
         self.tokens = tokens
         self.mask = mask
 
-    @property
-    def rows(self) -> Tensor:
-        """(M, 2) int64 rows of the faces of each sample."""
-        return self.samples.faces
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        samples = self.samples[torch.as_tensor(indices)]
+    def batch(self, indices: Tensor) -> Batch:
+        samples = self.samples[indices]
         sentences, instruction = samples.instruction.unique(return_inverse=True)
         return {
-            "sample": torch.as_tensor(indices),
+            "sample": indices,
             **_two_faces(self.faces, samples.faces),
             "tokens": self.tokens[sentences],
             "token_mask": self.mask[sentences],
@@ -223,29 +238,15 @@ class PairDataset(Dataset[Batch]):
         }
 
 
-class NeutralDataset(Dataset[Batch]):
-    """Expressions and the neutral faces of the same subjects, delivered a whole batch at a time.
+class NeutralDataset(FaceRows):
+    """Expressions and the neutral faces of the same subjects.
 
     A batch holds `shape` (B, 100), `expression` (B, 2, 50), `pose` (B, 2, 6) and `emotion` (B, 2)
     int64; the neutral face is the second.
-
-    Args:
-        faces: The faces.
-        rows: (N, 2) int64 rows of them.
     """
 
-    def __init__(self, faces: FaceTable, rows: Tensor) -> None:
-        self.faces = faces
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        return _two_faces(self.faces, self.rows[torch.as_tensor(indices)])
+    def batch(self, indices: Tensor) -> Batch:
+        return _two_faces(self.faces, self.rows[indices])
 
 
 def _two_faces(faces: FaceTable, pairs: Tensor) -> Batch:
@@ -257,28 +258,14 @@ def _two_faces(faces: FaceTable, pairs: Tensor) -> Batch:
     }
 
 
-class FaceDataset(Dataset[Batch]):
-    """Single faces, delivered a whole batch at a time.
+class FaceDataset(FaceRows):
+    """Single faces.
 
     A batch holds `row` (B,) int64, the same for a face in every part; `shape` (B, 100),
     `expression` (B, 50), `pose` (B, 6), `camera` (B, 3) and `emotion` (B,) int64.
-
-    Args:
-        faces: The faces.
-        rows: (N,) int64 rows of them.
     """
 
-    def __init__(self, faces: FaceTable, rows: Tensor) -> None:
-        self.faces = faces
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        rows = self.rows[torch.as_tensor(indices)]
+    def batch(self, indices: Tensor) -> Batch:
+        rows = self.rows[indices]
         coefficients = self.faces.coefficients[rows]
         return {"row": rows, **vars(coefficients), "emotion": self.faces.emotion[rows]}

@@ -38,6 +38,8 @@ def share_out(
 ) -> Iterator[_Result]:
     """Call a function with every item, in processes that use one thread each.
 
+    A single worker is the calling process itself, which uses one thread for as long.
+
     When the caller is interrupted, the items that are being worked on are finished and no other is
     begun; when it is killed, the processes end at once.
 
@@ -49,6 +51,9 @@ def share_out(
     Yields:
         The results, in the items' order.
     """
+    if workers == 1:
+        yield from map(one_thread()(function), items)
+        return
     # Spawned, since threads of torch, Warp and MediaPipe do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker) as pool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datamodules.corpus import corpus_head
 from datamodules.face_crops import perform, sample_actions
 from datamodules.motion import sample_camera
 from datamodules.parallel import count_workers, share_out
@@ -22,7 +22,7 @@ from datamodules.scenes import film, sample_scene
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
-from i2fet.heads.arkit import ArkitHead, load_arkit_head
+from i2fet.heads import ArkitHead
 from i2fet.perception import Picture
 
 SIZE = 256
@@ -99,7 +99,7 @@ def take_photos(
 
 
 def _take(sitting: Sitting) -> Photos:
-    rng, head = np.random.default_rng([sitting.seed, sitting.number + 1]), _head()
+    rng, head = np.random.default_rng([sitting.seed, sitting.number + 1]), corpus_head()
     person = sample_person(rng)
     emotion = int(rng.integers(len(Emotion))) if sitting.number % 2 else NO_EMOTION
     turn = rng.uniform(-1, 1, 3) * PITCH_ROLL
@@ -147,11 +147,6 @@ def _film(person: Person, face: FaceCoefficients, head: ArkitHead, rng: Generato
     look = replace(person.look, lighting=scene.lighting)
     picture: Picture = film(photograph(head, look, face, SIZE, scene.background), scene, rng)[0]
     return picture
-
-
-@cache
-def _head() -> ArkitHead:
-    return load_arkit_head()
 
 
 def sample_faces(
