@@ -65,6 +65,7 @@ def lightning(args: Sequence[str] | None) -> int:
             LightningDataModule,
             save_config_callback=RunConfig,
             trainer_defaults={"callbacks": [RunIdentity()]},
+            parser_kwargs={"prog": "i2fet"},
             parser_class=TrainingParser,
             subclass_mode_model=True,
             subclass_mode_data=True,
