@@ -22,7 +22,7 @@ from i2fet.heads.base import HeadData, HeadModel
 from i2fet.perception.deca import deca_alignment
 from i2fet.pipeline import TransitionPipeline
 from i2fet.rendering.neural.cvthead_networks import CvtHeadNetworks
-from i2fet.rendering.neural.framing import align, crop_face, to_tensor
+from i2fet.rendering.neural.framing import align, crop_face, person_mask, to_tensor
 from i2fet.rendering.neural.mesh_levels import read_levels
 from i2fet.rendering.neural.rome import RomeRenderer, without_specks
 from i2fet.rendering.neural.rome_networks import RomeMesh, RomeNetworks
@@ -251,6 +251,13 @@ def test_the_face_fills_half_of_romes_picture(photo, source, landmarks):
     outline = (landmarks[[234, 454], :2] @ matrix[:, :2].T + matrix[:, 2])[:, 0]
     assert crop.image.shape == (256, 256, 3)
     assert 90 < float(outline[1] - outline[0]) < 150
+
+
+def test_mediapipe_shows_where_the_person_is(astronaut):
+    mask = person_mask(astronaut)
+    assert mask.shape == (512, 512)
+    assert mask[100, 220] > 0.9
+    assert mask[60, 40] < 0.1
 
 
 def test_specks_are_no_part_of_a_person():

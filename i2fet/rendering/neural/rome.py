@@ -179,7 +179,11 @@ class RomeRenderer:
         """(B, side, side, 3) the point of the surface at each place of the texture."""
         mesh = self.networks.mesh
         flat = F.pad((self.uv + 1) * side / 2, (0, 1)).expand(len(vertices), -1, -1)
-        return interpolate(vertices, mesh.faces, rasterize(flat, mesh.uv_faces, side, side))
+        fragments = rasterize(flat, mesh.uv_faces, side, side)
+        # FLAME's texture has edges that run through the middle of pixels, which the rasteriser that
+        # the networks were trained with leaves empty.
+        inside = (fragments.barycentrics > 0).all(-1, keepdim=True)
+        return interpolate(vertices, mesh.faces, fragments) * inside
 
     def _project(self, vertices: Tensor, portrait: RomePortrait, part: FaceCoefficients) -> Tensor:
         """(B, V, 3) pixels and depth of a head that turns about its root."""
