@@ -81,6 +81,15 @@ def load_or_build(
     return tensors
 
 
+def is_current(path: Path, key: Key) -> bool:
+    """Whether a file holds the tensors that were made from this key, undamaged."""
+    try:
+        _read(path, key)
+    except _UnusableError:
+        return False
+    return True
+
+
 def _write(path: Path, key: Key, tensors: Tensors, notes: Notes) -> None:
     header = {**notes, "key": dict(key), "checksum": _checksum(tensors)}
     with replacing(path) as unfinished:

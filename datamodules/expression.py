@@ -314,10 +314,15 @@ class ExpressionDataModule(LightningDataModule):
         return cache_path(self.root, self.encoder_loader, self.cache_dir)
 
     @cached_property
+    def frames(self) -> FaceRecords:
+        """All labelled frames, before anything is read off them."""
+        options = {name: getattr(self, name) for name in self.layout.options}
+        return self.layout.read(self.root, **options)
+
+    @cached_property
     def extracted(self) -> tuple[FaceRecords, Tensors]:
         """All frames and their coefficients; whichever hook asks first reads them."""
-        options = {name: getattr(self, name) for name in self.layout.options}
-        records = self.layout.read(self.root, **options)
+        records = self.frames
         if self.encoder_name == "true":
             self._check_head()
             truth = self.layout.read_truth(records)

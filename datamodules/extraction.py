@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
-from datamodules.cache import Key, Tensors, load_or_build, unfinished_folder
+from datamodules.cache import Key, Tensors, is_current, load_or_build, unfinished_folder
 from datamodules.clips import decode_clip
 from datamodules.parallel import count_workers, one_thread, share_out
 from datamodules.records import FaceRecords
@@ -125,11 +125,7 @@ def load_perceived(
         OutputError: The cache cannot be written.
     """
     encoder = load()
-    key = {
-        "encoder": encoder.fingerprint,
-        "decoder": DECODER_VERSION,
-        "dataset": faces.fingerprint(),
-    }
+    key = _key(faces, encoder)
 
     def build() -> Tensors:
         parts = divide(faces, unfinished_folder(path), key, part)
@@ -138,6 +134,22 @@ def load_perceived(
         return {name: torch.cat([some[name] for some in tensors]) for name in tensors[0]}
 
     return load_or_build(path, key, build, {"frames": [record.name for record in faces.records]})
+
+
+def missing_parts(
+    faces: FaceRecords, path: Path, encoder: FaceEncoder, part: int = PART
+) -> list[Part]:
+    """What `load_perceived` would have read and joined; nothing if the cache is complete."""
+    key = _key(faces, encoder)
+    return [] if is_current(path, key) else divide(faces, unfinished_folder(path), key, part)
+
+
+def _key(faces: FaceRecords, encoder: FaceEncoder) -> Key:
+    return {
+        "encoder": encoder.fingerprint,
+        "decoder": DECODER_VERSION,
+        "dataset": faces.fingerprint(),
+    }
 
 
 def divide(faces: FaceRecords, folder: Path, key: Key, size: int) -> list[Part]:

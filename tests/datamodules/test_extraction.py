@@ -22,6 +22,7 @@ from datamodules.cache import Tensors, unfinished_folder
 from datamodules.ckplus import read_ckplus
 from datamodules.corpus import write_ckplus_corpus
 from datamodules.extraction import PART, extract, load_perceived, read_picture
+from datamodules.ranks import read_on_devices
 from datamodules.records import FaceRecords
 from i2fet.cli import main
 
@@ -75,6 +76,28 @@ def test_parts_make_the_same_bytes(
     assert not unfinished_folder(path).exists()
     assert equal(tensors, extract(encoder, faces))  # type: ignore[arg-type]
     assert equal(tensors, load_perceived(faces, path, encoder, workers, part))
+
+
+@pytest.mark.parametrize(("devices", "part"), [(1, SMALL), (2, SMALL), (3, PART)])
+def test_processes_of_lightning_make_the_same_bytes(
+    faces: FaceRecords,
+    encoder: ColorFaces,
+    path: Path,
+    undisturbed: bytes,
+    devices: int,
+    part: int,
+) -> None:
+    options = {"accelerator": "cpu", "enable_progress_bar": False}
+    strategy = "ddp_fork" if devices > 1 else "auto"
+    assert read_on_devices(
+        faces, path, encoder, part, devices=devices, strategy=strategy, **options
+    )
+    assert not path.exists()
+    assert pictures_read(encoder) == FRAMES
+    load_perceived(faces, path, encoder, 1, part)
+    assert path.read_bytes() == undisturbed
+    assert read_on_devices(faces, path, encoder, part, **options)
+    assert pictures_read(encoder) == FRAMES
 
 
 def test_cache_is_what_its_description_says(
@@ -300,11 +323,12 @@ def test_wrong_use_is_told_in_one_sentence(
     assert "\n" not in error
 
 
+@pytest.mark.parametrize("places", [[], ["--devices", "1", "--accelerator", "cpu"]])
 def test_no_face_anywhere_is_not_fatal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], places: list[str]
 ) -> None:
     root = write_sequences(tmp_path / "ckplus", 1, 1)
-    options = ["--encoder", "landmarks", "--cache-dir", str(tmp_path / "cache")]
+    options = ["--encoder", "landmarks", "--cache-dir", str(tmp_path / "cache"), *places]
     assert main(["extract", str(root), *options]) == 0
     assert "0 faces found in 4 frames" in capsys.readouterr().out
 
