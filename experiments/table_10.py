@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -38,7 +39,9 @@ LOSSES = {"mek": "MEK", "cross_entropy": "{}", "focal": "{} with RFL"}
 COMPARED = ("cross_entropy", "focal")
 """The losses that are trained with several seeds."""
 
-ANGLES = {"true": (0, 10, 15, 30), "perceived": (0,)}
+Coefficients = Literal["true", "perceived"]
+
+ANGLES: dict[Coefficients, tuple[int, ...]] = {"true": (0, 10, 15, 30), "perceived": (0,)}
 """By which images of people are turned, degrees, by where their coefficients come from."""
 
 MEASURES = {"Acc1": "accuracy", "G-mean": "gmean"}
@@ -80,7 +83,7 @@ class Row:
 
     loss: str
     seed: int
-    coefficients: str
+    coefficients: Coefficients
     angle: int
     quality: JudgeQuality
 
@@ -100,12 +103,12 @@ class Report:
 
     backbone: str
     training: str
-    tests: dict[str, str]
+    tests: dict[Coefficients, str]
     labels: tuple[str, ...]
     rarest: int
     rows: tuple[Row, ...]
 
-    def find(self, loss: str, coefficients: str, angle: int = 0) -> list[JudgeQuality]:
+    def find(self, loss: str, coefficients: Coefficients, angle: int = 0) -> list[JudgeQuality]:
         """Of every seed, in order."""
         wanted = (loss, coefficients, angle)
         return [r.quality for r in self.rows if (r.loss, r.coefficients, r.angle) == wanted]
@@ -127,7 +130,9 @@ def main(args: Sequence[str] | None = None) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "LightningCLI's args parameter")
     options, settings = _parse(args)
-    share, tests, rows = ShareImages(), {}, []
+    share = ShareImages()
+    tests: dict[Coefficients, TestSet] = {}
+    rows: list[Row] = []
     configured = _read_configuration(settings)
     data = configured.datamodule
     for loss in LOSSES:
@@ -165,13 +170,13 @@ def train(
 
 def load_tests(
     options: argparse.Namespace, data: ExpressionDataModule, judge: ExpressionJudge
-) -> dict[str, TestSet]:
+) -> dict[Coefficients, TestSet]:
     """The people to test on, by where their coefficients come from.
 
     Raises:
         CheckpointError: The judge was trained on some of them.
     """
-    tests = {}
+    tests: dict[Coefficients, TestSet] = {}
     for name in ANGLES:
         root = getattr(options, name)
         if root is None:
@@ -193,7 +198,7 @@ def load_tests(
 
 
 def measure(
-    judge: ExpressionJudge, tests: Mapping[str, TestSet], loss: str, seed: int
+    judge: ExpressionJudge, tests: Mapping[Coefficients, TestSet], loss: str, seed: int
 ) -> list[Row]:
     """Test a classifier; images are turned for the first seed alone."""
     rows = []

@@ -13,6 +13,7 @@ from datamodules.expression import ExpressionDataModule
 from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import CheckpointError
 from i2fet.heads import load_head
+from i2fet.heads.base import HeadModel
 from i2fet.judge import ExpressionJudge, TrainingPart
 from i2fet.nn.imbalance import ClassBalancedFocalLoss
 from i2fet.rendering.shape_images import draw_shape_images, rotate_images
@@ -106,6 +107,30 @@ def test_every_option_trains_and_reloads(tmp_path: Path, options: dict[str, Any]
     assert again.hparams["loss"] == options.get("loss", "focal")
     for name, value in again.state_dict().items():
         assert torch.equal(value, task.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("identity", "times", "others"),
+    [("own", 1, False), ("shuffled", 1, True), ("reshuffled", 2, True)],
+)
+def test_training_faces_are_drawn_on_other_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: str, times: int, others: bool
+) -> None:
+    drawn: list[FaceCoefficients] = []
+
+    def draw(head: HeadModel, faces: FaceCoefficients, size: int) -> torch.Tensor:
+        drawn.append(faces)
+        return draw_shape_images(head, faces, size)
+
+    monkeypatch.setattr("i2fet.judge.draw_shape_images", draw)
+    fit(tmp_path, epochs=2, identity=identity)
+    batch = FakeFaces().make_batch("train")
+    training = [faces for faces in drawn if len(faces) == len(batch["row"])]
+    assert len(training) == times
+    for faces in training:
+        assert torch.equal(faces.expression, batch["expression"])
+        assert torch.equal(faces.shape.sort(dim=0).values, batch["shape"].sort(dim=0).values)
+        assert torch.equal(faces.shape, batch["shape"]) is not others
 
 
 def test_losses_are_weighed_by_the_training_part(trained: Trained) -> None:
