@@ -100,7 +100,8 @@ class ExpressionDataModule(LightningDataModule):
 
     Attributes:
         view: What a sample is.
-        extracted: Every frame of the dataset, and what `extract` says of it.
+        frames: Every labelled frame of the dataset.
+        extracted: The same, and what `extract` says of them.
         emotions: The labels; batches index them.
         head_name: The head the coefficients belong to.
         encoder_name: Where they come from: the encoder's name, or "true".
