@@ -1,7 +1,7 @@
 """NED's neutral faces beside the head's zero expression (Section IV-F3, Fig. 17).
 
     python -m experiments.ned_report NED --judge JUDGE --config YAML [--root FOLDER]
-        [--coefficients perceived|true] [--output FOLDER]
+        [--coefficients perceived|true] [--faces N] [--output FOLDER]
 
 NED and JUDGE are checkpoints of `NEDTask` and `ExpressionClassifierTask`, YAML is the file that
 trained NED; the test part is used. Writes report.md, report.json and neutral.png.
@@ -79,7 +79,11 @@ class Row:
 
 @torch.no_grad()
 def compare(
-    ned: NeutralGenerator, judges: dict[str, Judge], head: HeadModel, data: ExpressionDataModule
+    ned: NeutralGenerator,
+    judges: dict[str, Judge],
+    head: HeadModel,
+    data: ExpressionDataModule,
+    count: int,
 ) -> list[Row]:
     """Each way to the neutral faces of the people of the test part.
 
@@ -88,8 +92,10 @@ def compare(
         judges: By name; they know all eight labels.
         head: Of the coefficients.
         data: Expressions and neutral faces of the same subjects, set up.
+        count: Faces to take, by chance.
     """
     rows = _test_rows(data)
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:count]]
     faces, subject = data.faces.coefficients, data.faces.subject[rows[:, 0]]
     shown, own = faces[rows[:, 0]], faces[rows[:, 1]]
     mean = _with(shown, ned.mean_expression, ned.mean_pose)
@@ -198,10 +204,11 @@ def report(arguments: argparse.Namespace) -> None:
         "judge of coefficients": CoefficientJudge(training.faces, training.emotion).judge,
     }
     head = load_head(data.head_name)
-    rows = compare(ned, judges, head, data)
+    rows = compare(ned, judges, head, data, arguments.faces)
     title = (
-        f"{ned.card()}. Tested on {data.description}: {len(data.subjects['test'])} people of the "
-        "test part; 95 % intervals by bootstrap over them."
+        f"{ned.card()}. Tested on {data.description}: at most {arguments.faces} expressions of the "
+        f"{len(data.subjects['test'])} people of the test part; 95 % intervals by bootstrap over "
+        "these people."
     )
     page = describe(rows, title)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -222,6 +229,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--root")
     parser.add_argument("--coefficients", choices=("perceived", "true"))
+    parser.add_argument("--faces", type=int, default=1000)
     parser.add_argument("--output", type=Path, default=Path("outputs/ned"))
     try:
         report(parser.parse_args())
