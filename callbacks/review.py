@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -58,11 +59,10 @@ class ReviewLogger(WandbLogger):
 
 
 def default_mode() -> Mode | None:
-    """Offline without an API key; else W&B's own choice, which `$WANDB_MODE` makes."""
+    """Offline without an API key; else, or if `$WANDB_MODE` is set, W&B's own choice."""
     import wandb
 
-    settings = wandb.setup().settings
-    return None if settings.mode != "online" or wandb.api.api_key else "offline"
+    return None if "WANDB_MODE" in os.environ or wandb.api.api_key else "offline"
 
 
 class RunArtifacts(Callback):

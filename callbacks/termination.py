@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 
@@ -22,5 +23,6 @@ class TerminationCheckpoint(Callback):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         alone = isinstance(exception, KeyboardInterrupt) and trainer.world_size == 1
-        if (alone or isinstance(exception, SIGTERMException)) and trainer.training:
+        asked = alone or isinstance(exception, SIGTERMException)
+        if asked and trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             trainer.save_checkpoint(self.path)

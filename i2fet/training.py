@@ -22,7 +22,7 @@ from i2fet.runs import run_folder
 logger = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
-SEVERAL_LINES = re.compile(
+LEADING_LINES = re.compile(
     r"(Does not validate|Subtypes|Errors:|Given value|Problem with given class_path|"
     r"Expected a <class 'NoneType'>)"
 )
@@ -110,7 +110,7 @@ def explain(message: str, options: Collection[str]) -> str:
         names = parameters(re.findall(r"class_path[ =]'([\w.]+)'", message))
         return reject(f"{key}.{unknown[1]}", [f"{key}.{name}" for name in names])
     lines = [line.strip(" -") for line in re.sub(r'Parser key "[\w.]+":', "", message).splitlines()]
-    reasons = [line for line in dict.fromkeys(lines) if line and not SEVERAL_LINES.match(line)]
+    reasons = [line for line in dict.fromkeys(lines) if line and not LEADING_LINES.match(line)]
     if value := re.search(r"Given value: (?!NestedArg)(.*)", message):
         reasons.append(f"got {value[1]}")
     text = "; ".join(reasons) or " ".join(lines)

@@ -8,7 +8,7 @@ import yaml
 from i2fet.cli import main
 
 ROOT = Path(__file__).parents[2]
-LAYERS = [ROOT / "experiments/logging.yaml"]
+LAYERS = [ROOT / f"experiments/{name}.yaml" for name in ("gpu", "logging")]
 WRITTEN = sorted((ROOT / "experiments").rglob("*.yaml"))
 CONFIGS = [path for path in WRITTEN if "model" in yaml.safe_load(path.read_text())]
 
@@ -34,11 +34,16 @@ def test_layers_add_to_an_experiment(experiment, layer, capsys):
     alone = parse(config, capsys=capsys)["trainer"]
     both = parse(config, "--config", str(layer), capsys=capsys)["trainer"]
     written = yaml.safe_load(layer.read_text())["trainer"]
-    for name in ("logger", "callbacks"):
-        before = alone[name] if isinstance(alone[name], list) else [alone[name]]
-        added = [item["class_path"] for item in written[f"{name}+"]]
-        assert both[name][: len(before)] == before
-        assert [item["class_path"] for item in both[name][len(before) :]] == added
+    for name, value in written.items():
+        if not name.endswith("+"):
+            assert both[name] == value
+            continue
+        items = alone[name[:-1]]
+        before = items if isinstance(items, list) else [items]
+        after = both[name[:-1]]
+        assert after[: len(before)] == before
+        added = [item["class_path"] for item in after[len(before) :]]
+        assert added == [item["class_path"] for item in value]
 
 
 def test_overrides_win(capsys):
