@@ -14,6 +14,7 @@ from i2fet.errors import AssetError
 from i2fet.heads import ArkitHead, FlameHead, load_head
 from i2fet.heads.flame import read_flame
 from i2fet.nn.losses import VertexLoss
+from i2fet.perception.mirror import Mirror
 from tests.official_files import (
     chumpy_installed,
     flame_arrays,
@@ -142,6 +143,10 @@ def test_installed_flame_has_landmarks_texture_and_its_own_name(
     assert distance.median() < 0.004, "the same face, found anew"
     assert load_head(flame.name).name == flame.name
     assert flame.uv.shape == (flame.num_vertices, 2)
+    blinks = [head.expression_names.index(f"eyeBlink{side}") for side in ("Left", "Right")]
+    mirrored = Mirror(flame).expressions[blinks[0]]
+    assert mirrored.argmax() == blinks[1], "codes without names are mirrored by what they move"
+    assert mirrored.max() > 0.9
     with pytest.raises(AssetError, match="'flame-00000000' is another release"):
         load_head("flame-00000000")
 
