@@ -49,6 +49,7 @@ def draw_curves(values: Mapping[str, Mapping[int, float]], path: Path) -> None:
         path: Of a picture to write.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     panels: defaultdict[str, dict[str, Mapping[int, float]]] = defaultdict(dict)
     for name, curve in sorted(values.items()):
@@ -62,7 +63,7 @@ def draw_curves(values: Mapping[str, Mapping[int, float]], path: Path) -> None:
         for stage, curve in curves.items():
             axes.plot(*_finite(curve), marker=".", label=stage)
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8)
     figure.savefig(path, dpi=100)
 

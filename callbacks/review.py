@@ -16,6 +16,9 @@ from callbacks.identity import describe_run
 
 Mode = Literal["online", "offline", "disabled"]
 
+TRUTH = "true"
+"""As the encoder's name says that coefficients were not read off pictures."""
+
 
 class ReviewLogger(WandbLogger):
     """W&B, which every training run has to itself.
@@ -83,8 +86,9 @@ class RunArtifacts(Callback):
         import wandb
 
         run, metadata = logger.experiment, describe_run(trainer, task, "fit")
-        cache = getattr(trainer.datamodule, "cache_path", None)  # type: ignore[attr-defined]
-        if cache is not None and cache.exists():
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        cache: Path | None = getattr(data, "cache_path", None)
+        if cache is not None and data.encoder_name != TRUTH and cache.exists():
             used = wandb.Artifact(cache.stem, "cache", metadata={"path": str(cache)})
             used.add_reference(cache.resolve().as_uri())
             metadata["cache"] = {"name": used.name, "digest": used.digest}
