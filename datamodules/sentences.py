@@ -29,7 +29,7 @@ Words = Literal["train", "val", "test", "unrelated"]
 """Parts of the vocabulary; "unrelated" are phrases of "test" without any relative in training."""
 
 SHARES: dict[Part, float] = {"test": 0.2, "val": 0.1}
-"""Shares of the families and of the forms; the rest is for training."""
+"""Shares of the phrases and of the forms; the rest is for training."""
 
 VOCABULARY_FILE = Path(__file__).with_name("vocabulary.csv")
 FORMS_FILE = Path(__file__).with_name("forms.yaml")
@@ -59,19 +59,10 @@ MARKS = re.compile("[\ue000-\ue007]")
 """In unfinished text: `chr(OPEN + n)` begins the words of step n, `CLOSE` ends them."""
 OPEN, CLOSE = 0xE000, "\ue007"
 STOP_WORDS = {
-    "about",
-    "and",
-    "everybody",
-    "everyone",
-    "face",
-    "for",
-    "from",
-    "full",
-    "get",
-    "going",
+    *("about", "and", "everybody", "everyone", "face", "for", "from", "full", "get", "going"),
+    *("having", "into", "like", "look", "looking", "off", "out", "over", "saying", "say"),
+    *("see", "seeing", "somebody", "someone", "something", "that", "the", "with", "your"),
 }
-STOP_WORDS |= {"having", "into", "like", "look", "looking", "off", "out", "over", "saying", "say"}
-STOP_WORDS |= {"see", "seeing", "somebody", "someone", "something", "that", "the", "with", "your"}
 ARTICLE = re.compile("\\b([Aa]) (?=[\ue000-\ue006]?[aeiou])")
 ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
 SLOT = re.compile(r"\{([1-6x]):(\w+|=[\w ]+)\}")
