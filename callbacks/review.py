@@ -72,8 +72,8 @@ class RunArtifacts(Callback):
     """Keeps the lineage of models in W&B: the cache that a run read, the checkpoint that it made.
 
     The cache stays where it is: only its path and digest are known to W&B, since coefficients of
-    people may not be passed on. Offline runs cannot name what they read before they are synced, and
-    list it in the metadata of the checkpoint alone.
+    people may not be passed on. An offline run cannot say that it uses something: it logs the cache
+    as its own, and names it in the checkpoint's metadata.
     """
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -92,7 +92,10 @@ class RunArtifacts(Callback):
             used = wandb.Artifact(cache.stem, "cache", metadata={"path": str(cache)})
             used.add_reference(cache.resolve().as_uri())
             metadata["cache"] = {"name": used.name, "digest": used.digest}
-            run.log_artifact(used) if run.offline else run.use_artifact(used)
+            if run.settings.mode == "online":
+                run.use_artifact(used)
+            else:
+                run.log_artifact(used)
         for path in best_checkpoints(trainer):
             made = wandb.Artifact(f"{type(task).__name__}-{run.id}", "model", metadata=metadata)
             made.add_file(str(path))
