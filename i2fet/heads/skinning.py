@@ -52,11 +52,15 @@ def linear_blend_skinning(
         world_rotations.append(world_rotations[parent] @ rotations[:, joint])
     turn = torch.stack(world_rotations, dim=1)
     move = torch.stack(world_positions, dim=1) - torch.einsum("bkij,bkj->bki", turn, joints)
-    coordinates, shares = rest.mT, weights.mT
-    posed = move.mT @ shares
+    coordinates, shares = rest.mT, weights.mT.contiguous()
+
+    def blend(values: Tensor) -> Tensor:
+        """(B, 3, V) of (B, J, 3), as one product."""
+        return (values.mT.flatten(0, 1) @ shares).unflatten(0, (-1, 3))
+
+    posed = blend(move)
     for axis in range(3):
-        blended = turn[..., axis].mT @ shares
-        posed = torch.addcmul(posed, blended, coordinates[:, None, axis])
+        posed = torch.addcmul(posed, blend(turn[..., axis]), coordinates[:, None, axis])
     return posed.mT
 
 
