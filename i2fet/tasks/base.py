@@ -171,6 +171,9 @@ class BaseTask(LightningModule, ABC):
 
     def log(self, name: str, value: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """As Lightning's, but the mean over an epoch is that of all processes."""
+        if kwargs.get("batch_size"):
+            # Lightning truncates the mean of the processes' counts, which is whole like this.
+            kwargs["batch_size"] *= self.trainer.world_size
         super().log(name, value, **{**kwargs, "sync_dist": True})
 
     def setup(self, stage: str) -> None:
