@@ -166,7 +166,7 @@ outputs/%/ned/best.ckpt:
 .PHONY: ned-report
 ned-report: $(JUDGE)/$(DATASET)-test/SYNTHETIC.json outputs/$(DATASET)/classifier/best.ckpt outputs/$(DATASET)/ned/best.ckpt | $(READY) ## NED's neutral faces beside the head's own (Fig. 17)
 	@$(BIN)/python -m experiments.ned_report outputs/$(DATASET)/ned/best.ckpt --judge outputs/$(DATASET)/classifier/best.ckpt \
-		--config experiments/$(DATASET)/ned.yaml --root $(JUDGE)/$(DATASET)-test --output outputs/ned/$(DATASET)
+		--config experiments/$(DATASET)/ned.yaml --root $(JUDGE)/$(DATASET)-test --coefficients true --output outputs/ned/$(DATASET) $(ARGS)
 
 # An interrupted training goes on from its last epoch.
 .PHONY: train-encoder
