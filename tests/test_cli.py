@@ -323,13 +323,13 @@ def test_generate_leads_with_instructions_samples_steps(pipeline):
 
 
 def test_generate_multiplies_expressions_by_the_intensity_heard(pipeline):
-    plain = pipeline.generate(["Turn this face from happiness to anger."], seed=5)
-    slight = pipeline.generate(["from happiness to slightly angry"], seed=5)
-    factor = pipeline.listener("from happiness to slightly angry")[1].intensity
+    plain = pipeline.generate(["Turn this face from anger to happiness."], seed=5)
+    slight = pipeline.generate(["from slightly angry to happiness"], seed=5)
+    factor = pipeline.listener("from slightly angry to happiness")[0].intensity
     assert factor < 1
-    torch.testing.assert_close(slight.expression[:, :, 0], plain.expression[:, :, 0])
-    torch.testing.assert_close(slight.expression[:, :, 1], factor * plain.expression[:, :, 1])
-    torch.testing.assert_close(slight.jaw[:, :, 1], factor * plain.jaw[:, :, 1])
+    torch.testing.assert_close(slight.expression[:, :, 0], factor * plain.expression[:, :, 0])
+    torch.testing.assert_close(slight.jaw[:, :, 0], factor * plain.jaw[:, :, 0])
+    torch.testing.assert_close(slight.expression[:, :, 1], plain.expression[:, :, 1])
 
 
 def test_one_expression_may_grow(pipeline):
