@@ -93,7 +93,7 @@ def run(name: str, corpus: Path, out: Path, ranks: int, *more: Callback) -> dict
     (validated,) = trainer.validate(task, datamodule=data, verbose=False)
     task = make_task(name)
     trainer.fit(task, datamodule=data)
-    weights = torch.cat([value.flatten().double() for value in task.parameters()])
+    weights = torch.cat([value.detach().flatten().double() for value in task.parameters()])
     return {
         "validated": validated,
         "split": hashlib.sha256(repr(data.subjects).encode()).hexdigest(),
