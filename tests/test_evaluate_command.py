@@ -142,6 +142,37 @@ def test_those_who_trained_the_model_are_no_strangers(checkpoint, judge, corpus,
     assert_one_sentence(capsys, str(corpus), "trained", "another seed")
 
 
+def test_motionclip_is_evaluated_and_matched_with_its_texts(
+    judge, corpus, folder, tmp_path, capsys
+):
+    small = ["--data.samples", "200", "--model.init_args.vertex_weight", "0"]
+    configs = ROOT / "experiments/ckplus"
+    options = data_options(corpus)
+    model = fit(configs / "motionclip.yaml", folder, "motionclip", *options, *small)
+    matcher = fit(configs / "matching.yaml", folder, "matching", *options, "--data.samples", "200")
+    out = tmp_path / "out"
+    assert evaluate(model, judge, corpus, out, "--matcher", str(matcher)) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["evaluation"]["frechet"]["std"] == 0
+    assert report["matcher"]["sha256"] == hashlib.sha256(matcher.read_bytes()).hexdigest()
+    matching = report["matching"]
+    assert 2 <= matching["pool"] <= 32
+    for kind, seeds in (("generated", 2), ("real", 1)):
+        shares = [each["mean"] for each in matching[kind]["r_precision"]]
+        assert shares == sorted(shares)
+        assert len(matching[kind]["multimodal_distance"]["values"]) == seeds
+    assert matching["generated"]["multimodality"]["mean"] == 0
+    assert matching["real"]["multimodality"]["mean"] > 0
+    line = f"R-precision, top 3 of {matching['pool']}"
+    assert line in (out / "report.md").read_text()
+    assert line in capsys.readouterr().out
+
+
+def test_a_mistaken_matcher_is_told(checkpoint, judge, corpus, tmp_path, capsys):
+    assert evaluate(checkpoint, judge, corpus, tmp_path / "a", "--matcher", str(judge)) == 2
+    assert_one_sentence(capsys, str(judge), "not a checkpoint of MatchingTask")
+
+
 def test_seeds_make_the_report(checkpoint, judge, corpus, tmp_path):
     for name in ("a", "b"):
         assert evaluate(checkpoint, judge, corpus, tmp_path / name) == 0
