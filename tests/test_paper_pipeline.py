@@ -121,23 +121,6 @@ def test_animates_a_photo_with_its_mesh(
     assert "anger, then surprise" in capsys.readouterr().out
 
 
-def test_is_evaluated(checkpoint: Path, folder: Path, ckplus: Path, tmp_path: Path) -> None:
-    config = ROOT / "experiments/ckplus/classifier.yaml"
-    size = ("--model.init_args.image_size", "32", "--data.coefficients", "perceived")
-    judge = fit(config, folder, "judge", *data_options(ckplus), *size)
-    overrides = tmp_path / "paper.yaml"
-    text = CONFIG.read_text().replace(
-        "dataset: ckplus",
-        "dataset: ckplus\n    head: flame\n    encoder: deca\n    text: clip\n    apex_frames: 1",
-    )
-    overrides.write_text(text)
-    data = ["--data.root", str(ckplus), "--data.cache_dir", str(folder / "cache")]
-    command = ["evaluate", str(checkpoint), "--judge", str(judge), "--config", str(overrides)]
-    small = ["--data.samples", "60", "--seeds", "2", "-o", str(tmp_path / "report")]
-    assert main([*command, *data, *small]) == 0
-    assert (tmp_path / "report" / "report.json").stat().st_size > 0
-
-
 def test_data_of_another_head_are_refused(
     checkpoint: Path, ckplus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
