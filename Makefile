@@ -102,8 +102,8 @@ train-classifier-celebvhq: $(if $(JUDGED_CELEBVHQ),,$(JUDGE)/celebvhq/SYNTHETIC.
 	$(call train-classifier,celebvhq,$(JUDGED_CELEBVHQ))
 
 # QUICK=1 draws small images and trains briefly.
-QUICK_TABLE_10 := --model.init_args.image_size 64 --data.init_args.apex_frames 1 --trainer.max_epochs 5 \
-	--model.init_args.scheduler.init_args.T_max 5
+QUICK_TABLE_10 := --model.init_args.image_size 64 --data.init_args.apex_frames 1 --trainer.max_epochs 3 \
+	--model.init_args.scheduler.init_args.T_max 3
 .PHONY: table-10
 table-10: $(JUDGE)/ckplus/SYNTHETIC.json $(JUDGE)/ckplus-test/SYNTHETIC.json data/ckplus-synthetic/SYNTHETIC.json | $(READY) ## Table X: losses and turned images; QUICK=1 for a rough one
 	@$(BIN)/python -m experiments.table_10 --config experiments/ckplus/classifier.yaml \

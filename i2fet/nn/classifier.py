@@ -24,9 +24,9 @@ class ExpressionClassifier(nn.Module):
 
     Args:
         classes: C.
-        backbone: A ResNet of torchvision, untrained; or "histograms" of gradient directions and
-            one hidden layer, which cannot be fooled by places as ResNets can, since every place
-            has its own weights, and learns within minutes on a CPU. Its maps have a single place.
+        backbone: A ResNet of torchvision, untrained; or "histograms" of gradient directions under
+            one hidden layer, which learns within minutes on a CPU. It has weights for every place
+            of upright faces, so it stands no turned ones, and its maps have a single place.
         image_size: S, pixels; a multiple of `CELL` for histograms.
         small_images: Keep more of images of less than 100 pixels: the first layers of a ResNet
             then halve them once instead of twice.
