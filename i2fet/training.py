@@ -79,7 +79,7 @@ class TrainingCLI(LightningCLI):
             model_options(config[self.subcommand]) for config in (self.asked, self.config)
         )
         for name, value in asked.items():
-            if used.get(name, value) != value:
+            if value is not None and used.get(name, value) != value:
                 logger.warning(
                     "the checkpoint keeps %s %s; the %s asked for is not used",
                     name,
