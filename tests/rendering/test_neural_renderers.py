@@ -128,7 +128,8 @@ def write_cvthead(folder, tiny):
     state["unet_generator.conv_final.bias"][3] = 5
     model = {name: values for name, values in state.items() if not name.startswith("levels.")}
     model["deca.flame.v_template"] = torch.zeros(60, 3)
-    torch.save({"model": model, "epoch": 3, "optimizer": {"state": {}}}, folder / "cvthead.pt")
+    beside = {"epoch": 3, "optimizer": {"state": {}}, "loss_val_best": np.float64(0.1)}
+    torch.save({"model": model, **beside}, folder / "cvthead.pt")
 
 
 @pytest.fixture
@@ -285,6 +286,12 @@ def head_data(tiny):
     return HeadData(**{**{name: getattr(tiny, name) for name in names}, "uv": tiny.uv[:60]})
 
 
+def test_hair_comes_from_one_of_two_models(tiny, installed):
+    networks = load_photo_renderer("rome", tiny, "cpu").networks
+    with pytest.raises(OptionError, match="linear or network"):
+        RomeRenderer(tiny, networks, hair="real")
+
+
 def test_an_unknown_renderer_is_refused(tiny):
     with pytest.raises(OptionError, match="'portrait', 'rome', 'cvthead'"):
         load_photo_renderer("oil", tiny)
@@ -296,6 +303,7 @@ def test_an_unknown_renderer_is_refused(tiny):
         ("rome", "rome.pth", b"version https://git-lfs.github.com/spec/v1\n"),
         ("rome", "linear_hair.pth", b"<!DOCTYPE html>"),
         ("rome", "u_full.pt", None),
+        ("rome", "faces_v2.pth", {"faces": 1}),
         ("rome", "hair_list.pkl", b"cos\nsystem\n(S'true'\ntR."),
         ("cvthead", "cvthead.pt", b"PK\x03\x04 cut"),
         ("cvthead", "transform.pkl", b"cos\nsystem\n(S'true'\ntR."),
@@ -305,8 +313,10 @@ def test_broken_and_hostile_files_are_named(name, file, content, folders, assets
     for path in (folders / name).iterdir():
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / file).unlink()
-    if content is not None:
+    if isinstance(content, bytes):
         (tmp_path / file).write_bytes(content)
+    elif content is not None:
+        torch.save(content, tmp_path / file)
     with pytest.raises(AssetError, match=file):
         add_asset(name, tmp_path)
     assert not list(assets.glob("*.safetensors"))

@@ -23,6 +23,8 @@ from i2fet.rendering.portrait import Image, crop_head
 
 NAME = "cvthead"
 KIND = "the networks of CVTHead"
+BESIDE = ("numpy.",)
+"""How the names of classes begin that a checkpoint holds beside the networks: its best loss."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def convert_cvthead(source: Path, target: Path) -> None:
     check_folder(source, "CVTHead's folder `data`")
     levels = read_levels(source / "transform.pkl")
     path = source / "cvthead.pt"
-    content = load_weights(path, KIND)
+    content = load_weights(path, KIND, BESIDE)
     with reading_asset(path, KIND):
         state = content["model"] | levels.state_dict(prefix="levels.")
         save_state(CvtHeadNetworks.from_state_dict(state), target)

@@ -21,10 +21,10 @@ SIZE = 256
 BATCH = 8
 """Frames drawn at once."""
 
-LEFT_EYE = (33, 160, 158, 133, 153, 144)
-RIGHT_EYE = (362, 385, 387, 263, 373, 380)
-"""In the picture; of MediaPipe's landmarks those nearest the usual 68, as the next two."""
+LEFT_EYE, RIGHT_EYE = (33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380)
 MOUTH_CORNERS = (61, 291)
+"""MediaPipe's landmarks nearest those of the usual 68; left and right of the picture."""
+
 ALIGNED_SIDE = 1.25
 """Of ROME's aligned photo in FFHQ's crops."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from i2fet.assets import find_asset, load_weights, reading_asset
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
-from i2fet.errors import AssetError
+from i2fet.errors import AssetError, OptionError
 from i2fet.heads.base import HeadModel
 from i2fet.heads.flame_pickle import read_pickle
 from i2fet.heads.skinning import rotation_matrices
@@ -89,6 +89,7 @@ class RomeRenderer:
     Raises:
         AssetError: If the head has another mesh or other texture coordinates than the networks
             know.
+        OptionError: If `hair` is neither.
     """
 
     def __init__(
@@ -99,6 +100,8 @@ class RomeRenderer:
         hair: Hair = "linear",
         matting: Matting = person_mask,
     ) -> None:
+        if hair not in get_args(Hair):
+            raise OptionError(f"hair is {hair!r}; it can be {' or '.join(get_args(Hair))}")
         check_mesh_size(NAME, head, len(networks.deform_mean))
         if int(networks.mesh.uv_faces.max()) >= len(head.uv):
             raise AssetError(
@@ -222,21 +225,25 @@ def convert_rome(source: Path, target: Path) -> None:
     check_folder(source, "ROME's folder `data`")
     networks = load_weights(source / "rome.pth", KIND)
     hair = load_weights(source / "linear_hair.pth", "ROME's model of hair and shoulders")
+    mean, basis = (_load_tensor(source / name, 2) for name in ("mean_deform.pt", "u_full.pt"))
     mesh = _read_mesh(source)
-    with reading_asset(source / "rome.pth", KIND):
+    with reading_asset(source, "ROME's folder `data`"):
         state = {
             **networks,
             **{f"hair_model.{name}": tensor for name, tensor in hair.items()},
             **{f"mesh.{name}": tensor for name, tensor in mesh.items()},
-            "deform_mean": _load_tensor(source / "mean_deform.pt"),
-            "deform_basis": _load_tensor(source / "u_full.pt").unflatten(0, (-1, 3)),
+            "deform_mean": mean,
+            "deform_basis": basis.unflatten(0, (-1, 3)),
         }
-        save_state(RomeNetworks.from_state_dict(state), target)
+        kept = RomeNetworks.from_state_dict(state)
+        if not 0 <= mesh["faces"].min() <= mesh["faces"].max() < len(mean):
+            raise ValueError(f"its triangles name vertices beyond the {len(mean)}")
+        save_state(kept, target)
 
 
 def _read_mesh(source: Path) -> dict[str, Tensor]:
     """The tensors of a `RomeMesh`."""
-    vertex_uv = _load_tensor(source / "vertex_uvcoords.pth")[0]
+    vertex_uv = _load_tensor(source / "vertex_uvcoords.pth", 3)[0]
     movable = torch.zeros(len(vertex_uv), 1)
     for name in ("hair_list.pkl", "neck_list.pkl"):
         with reading_asset(source / name, "a list of ROME's vertices"):
@@ -244,13 +251,16 @@ def _read_mesh(source: Path) -> dict[str, Tensor]:
     held = torch.tensor(HELD)
     movable[held[held < len(movable)]] = 0
     return {
-        "faces": _load_tensor(source / "faces_v2.pth")[0],
-        "uv_faces": _load_tensor(source / "uvfaces_v2.pth")[0],
+        "faces": _load_tensor(source / "faces_v2.pth", 3)[0],
+        "uv_faces": _load_tensor(source / "uvfaces_v2.pth", 3)[0],
         "vertex_uv": vertex_uv,
         "movable": movable,
     }
 
 
-def _load_tensor(path: Path) -> Tensor:
+def _load_tensor(path: Path, dimensions: int) -> Tensor:
     with reading_asset(path, "a tensor of ROME"):
-        return torch.load(path, map_location="cpu", weights_only=True)
+        tensor = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(tensor, Tensor) or tensor.ndim != dimensions:
+            raise ValueError(f"it is no tensor of {dimensions} dimensions")
+    return tensor
