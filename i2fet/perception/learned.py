@@ -48,14 +48,14 @@ LARGE = 1_000_000
 
 STEPS = ".steps"
 
-HOLD = 40.0
+HOLD = 1000.0
 """How much the network's word on an expression counts against landmarks, which err together."""
 
-SWAY_SPREAD = 0.01
-"""Standard deviation of the network's error in the jaw's other rotations, radians."""
+SWAY_GIVE = 0.0016
+"""Radians by which landmarks may turn the jaw about its other axes."""
 
-TURN_SPREAD = 0.03
-"""The same of the head's rotation, which landmarks tell less well."""
+TURN_GIVE = 0.005
+"""The same of the head, whose rotation they tell less well than the network."""
 
 REFINEMENT = FitSettings(noise=0.002, steps=3)
 
@@ -212,8 +212,8 @@ class LearnedFaceEncoder:
         shape = sigma.new_full((len(sigma), SHAPE_SIZE), self.fitter.settings.shape_ridge)
         held = HOLD / sigma.square()
         opening = held[:, EXPRESSION_SIZE:] / self.fitter.head.jaw_open_angle**2
-        sway = sigma.new_full((len(sigma), 2), HOLD / SWAY_SPREAD**2)
-        turn = sigma.new_full((len(sigma), 3), HOLD / TURN_SPREAD**2)
+        sway = sigma.new_full((len(sigma), 2), 1 / SWAY_GIVE**2)
+        turn = sigma.new_full((len(sigma), 3), 1 / TURN_GIVE**2)
         parts = [shape, held[:, :EXPRESSION_SIZE], opening, sway, turn]
         return Belief(faces, torch.cat(parts, dim=1))
 

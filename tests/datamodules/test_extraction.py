@@ -302,7 +302,7 @@ def test_command(twin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["nowhere"], "nowhere is not a folder"),
         (["empty"], "has no folder cohn-kanade-images"),
         (["empty", "--dataset", "celebvhq"], "has no celebvhq_info.json"),
-        (["ckplus", "--encoder", "deca"], "no face encoder 'deca'"),
+        (["ckplus", "--encoder", "deca"], "'deca' is not for the head 'arkit'"),
         (["ckplus", "--encoder", "landmarks", "--cache-dir", "file"], "cannot be written"),
     ],
 )

@@ -135,6 +135,7 @@ def test_batch_contract(faces: FaceTable) -> None:
     indices = list(range(0, 500, 4))
     batch = dataset.__getitems__(indices)
     rows, sentence = samples.faces[indices], samples.instruction[indices]
+    assert batch["sample"].tolist() == indices
     assert batch["shape"][:, 0].equal(rows[:, 0].float())
     assert batch["expression"][..., 0].equal(rows.float())
     assert batch["pose"][..., 0].equal(rows.float())
@@ -143,6 +144,7 @@ def test_batch_contract(faces: FaceTable) -> None:
     assert batch["token_mask"][batch["instruction"]].sum(1).equal(sentence.clamp(max=77))
     assert len(batch["tokens"]) == len(set(sentence.tolist()))
     assert {name: tuple(value.shape[1:]) for name, value in batch.items()} == {
+        "sample": (),
         "shape": (100,),
         "expression": (2, 50),
         "pose": (2, 6),
