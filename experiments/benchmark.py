@@ -1,9 +1,8 @@
 """Speeds of the parts that a user waits for, on this machine.
 
-    python -m experiments.benchmark [FOLDER] [--pictures CKPLUS]
+    python -m experiments.benchmark [CKPLUS]
 
-FOLDER is that of `make demo`, whose checkpoint and corpus are used; CKPLUS is a corpus with
-pictures, which `i2fet corpus ckplus CKPLUS` writes.
+CKPLUS is a synthetic corpus with pictures, which `i2fet corpus ckplus CKPLUS` writes.
 
 Absolute times depend on the machine and on what else it does; compare rows of one run.
 """
@@ -13,22 +12,35 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Timer
 from skimage.data import astronaut
 
-from datamodules.expression import ExpressionDataModule, View
+from datamodules.ckplus import read_ckplus
+from datamodules.expression import ExpressionDataModule
+from datamodules.extraction import read_frames
+from datamodules.parallel import one_thread
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads import load_head
+from i2fet.heads.arkit import load_arkit_head
+from i2fet.perception import LearnedFaceEncoder
+from i2fet.perception.descriptor import describe
+from i2fet.perception.encoder import find_faces
+from i2fet.perception.learned import cut_all
 from i2fet.pipeline import TransitionPipeline
 from i2fet.rendering.mesh import fit_camera
 from i2fet.rendering.rasterizer import rasterize
@@ -39,6 +51,9 @@ INSTRUCTION = "Turn this face from surprise to anger."
 SIZE = 256
 EPOCH_SAMPLES = 25926
 """Of which 81 %, 21,000, are for training."""
+
+STAGED = 64
+"""Pictures by which the stages of reading are timed."""
 
 
 def best_of(function: Callable[[], object], repeats: int) -> float:
@@ -57,16 +72,13 @@ def rasteriser_seconds() -> float:
     head = load_head()
     vertices = head.vertices(FaceCoefficients.zeros(1))
     pixels = project(vertices, fit_camera(vertices), SIZE, SIZE)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    seconds = best_of(lambda: rasterize(pixels, head.faces, SIZE, SIZE), 50)
-    torch.set_num_threads(threads)
-    return seconds
+    with one_thread():
+        return best_of(lambda: rasterize(pixels, head.faces, SIZE, SIZE), 50)
 
 
-def clip_seconds(checkpoint: Path) -> dict[str, float]:
+def clip_seconds() -> dict[str, float]:
     """Photo to a 60-frame 256 x 256 mp4 with models loaded, and its parts."""
-    pipeline = TransitionPipeline.from_checkpoint(checkpoint)
+    pipeline = TransitionPipeline.from_checkpoint()
     photo = astronaut()
     transition = pipeline(photo, INSTRUCTION, frames=60)
     with tempfile.TemporaryDirectory() as folder:
@@ -84,11 +96,9 @@ def clip_seconds(checkpoint: Path) -> dict[str, float]:
         }
 
 
-def training_seconds(corpus: Path, cache: Path) -> dict[str, float]:
+def training_seconds(corpus: Path) -> dict[str, float]:
     """One epoch over 21,000 pairs with all three losses, validation left out, and its parts."""
-    data = ExpressionDataModule(
-        str(corpus), coefficients="true", samples=EPOCH_SAMPLES, cache_dir=str(cache)
-    )
+    data = ExpressionDataModule(str(corpus), coefficients="true", samples=EPOCH_SAMPLES)
     timer = Timer()
     _trainer(callbacks=[timer], limit_val_batches=0).fit(I2FETTask(), datamodule=data)
     loader = data.train_dataloader()
@@ -102,21 +112,64 @@ def training_seconds(corpus: Path, cache: Path) -> dict[str, float]:
 
 def data_seconds(corpus: Path) -> dict[str, float]:
     """Pictures to coefficients on all cores, and how soon training on them begins."""
+    pictures = len(read_ckplus(corpus).records)
     with tempfile.TemporaryDirectory() as cache:
+        command = ["extract", str(corpus), "--no-refine", "--cache-dir", cache]
+        wall, processor = command_seconds(command)
+        nothing_new, _ = command_seconds(command)
 
-        def load(view: View) -> ExpressionDataModule:
-            return ExpressionDataModule(str(corpus), view=view, refine=False, cache_dir=cache)
+        def load() -> ExpressionDataModule:
+            return ExpressionDataModule(str(corpus), refine=False, cache_dir=cache)
 
-        faces, start = load("faces"), time.perf_counter()
-        faces.prepare_data()
-        extraction = (time.perf_counter() - start) / len(faces.extracted[0].records)
-        load("pairs").prepare_data()
+        load().prepare_data()
         first = _FirstBatch()
         start = time.perf_counter()
-        _trainer(callbacks=[first], limit_train_batches=1).fit(I2FETTask(), load("pairs"))
+        _trainer(callbacks=[first], limit_train_batches=1).fit(I2FETTask(), load())
+    return {
+        f"i2fet extract, a picture of {pictures:,}": wall / pictures,
+        f"the same, time of all {len(os.sched_getaffinity(0))} cores": processor / pictures,
+        "i2fet extract, nothing new": nothing_new,
+        "first batch on a warm cache, 26,352 pairs": first.time - start,
+    }
+
+
+def command_seconds(arguments: list[str]) -> tuple[float, float]:
+    """Seconds that an `i2fet` command takes, and those of processor time in all its processes."""
+
+    def processor_time() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before, start = processor_time(), time.perf_counter()
+    command = [sys.executable, "-m", "i2fet", *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start, processor_time() - before
+
+
+def reading_seconds(corpus: Path) -> dict[str, float]:
+    """What reading a picture costs on one core, stage by stage."""
+    faces = read_ckplus(corpus)
+    faces = replace(faces, records=faces.records[:STAGED])
+    encoder = LearnedFaceEncoder(load_arkit_head(), refine=False)
+    pictures = [picture for picture in read_frames(faces) if picture is not None]
+    found = find_faces(encoder.detector, pictures)
+    (rows,) = found.batches()
+    seen = [pictures[row] for row in rows]
+    alignment = encoder.aligner.align(found.landmarks[rows])
+    crops = cut_all(seen, alignment)
+    descriptors = torch.from_numpy(np.stack([describe(crop) for crop in crops]))
+    stages: dict[str, Callable[[], object]] = {
+        "decode": lambda: deque(read_frames(faces), maxlen=0),
+        "find the face": lambda: find_faces(encoder.detector, pictures),
+        "cut": lambda: cut_all(seen, alignment),
+        "describe": lambda: [describe(crop) for crop in crops],
+        "network": lambda: encoder.network(descriptors),
+        "encode": lambda: encoder.encode(pictures),
+    }
+    with one_thread(), torch.no_grad():
         return {
-            f"extract a picture, {len(os.sched_getaffinity(0))} cores": extraction,
-            "first batch on a warm cache, 26,352 pairs": first.time - start,
+            f"{name} a picture, one core": best_of(stage, 3) / len(pictures)
+            for name, stage in stages.items()
         }
 
 
@@ -146,14 +199,13 @@ def _trainer(**options: Any) -> Trainer:
 def main() -> None:
     """Measure, print, and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("outputs/demo"))
-    parser.add_argument("--pictures", type=Path, default=Path("data/ckplus-synthetic"))
+    parser.add_argument("pictures", nargs="?", type=Path, default=Path("data/ckplus-synthetic"))
     arguments = parser.parse_args()
-    folder: Path = arguments.folder
     faces = len(load_head().faces)
     rows = {f"rasterise {faces} triangles, one core": rasteriser_seconds()}
-    rows |= clip_seconds(folder / "i2fet.ckpt")
-    rows |= training_seconds(folder / "corpus", folder / "cache")
+    rows |= clip_seconds()
+    rows |= training_seconds(arguments.pictures)
+    rows |= reading_seconds(arguments.pictures)
     rows |= data_seconds(arguments.pictures)
     for name, seconds in rows.items():
         print(f"{name:42s} {1000 * seconds:9.1f} ms")

@@ -63,16 +63,22 @@ class DataSource(Protocol):
     """
 
     emotions: tuple[Emotion, ...]
-    head_name: str
     encoder_name: str
-    text_name: str
-    text_width: int
     synthetic: bool
     description: str
     statistics: dict[str, Tensor]
     class_means: dict[str, Tensor]
     class_counts: Tensor
     subjects: dict[str, list[str]]
+
+    @property
+    def head_name(self) -> str: ...
+
+    @property
+    def text_name(self) -> str: ...
+
+    @property
+    def text_width(self) -> int: ...
 
     @property
     def view(self) -> str: ...

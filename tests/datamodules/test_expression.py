@@ -43,6 +43,7 @@ SAMPLES = 400
 class FakeText:
     """Embeds a sentence as its length and counts its calls."""
 
+    name = "fake"
     width = 6
     calls = 0
 
