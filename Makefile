@@ -168,6 +168,11 @@ ned-report: $(JUDGE)/$(DATASET)-test/SYNTHETIC.json outputs/$(DATASET)/classifie
 	@$(BIN)/python -m experiments.ned_report outputs/$(DATASET)/ned/best.ckpt --judge outputs/$(DATASET)/classifier/best.ckpt \
 		--config experiments/$(DATASET)/ned.yaml --root $(JUDGE)/$(DATASET)-test --coefficients true --output outputs/ned/$(DATASET) $(ARGS)
 
+.PHONY: figures
+figures: | $(READY) ## The paper's figures, from the runs of these tables
+	@$(BIN)/python -m experiments.figures --dataset $(DATASET) --size $(SIZE) --coefficients $(COEFFICIENTS) \
+		--train $(PEOPLE) --test $(JUDGE)/$(DATASET)-test --judge outputs/$(DATASET)/classifier/best.ckpt
+
 # An interrupted training goes on from its last epoch.
 .PHONY: train-encoder
 train-encoder: ENCODER := $(or $(ENCODER),cpu)
