@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -333,8 +334,11 @@ def test_real_people_have_no_truth(pictured: Path, tmp_path: Path) -> None:
 
 
 def test_truth_of_another_head(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="'arkit', not 'flame'"):
-        make(corpus, tmp_path, head="flame").prepare_data()
+    other = shutil.copytree(corpus, tmp_path / "other")
+    marker = other / "SYNTHETIC.json"
+    marker.write_text(marker.read_text().replace('"arkit"', '"flame"'))
+    with pytest.raises(DatasetError, match="'flame', not 'arkit'"):
+        make(other, tmp_path).prepare_data()
 
 
 def test_pictures_are_needed_to_perceive(corpus: Path, tmp_path: Path) -> None:
@@ -347,7 +351,7 @@ def test_unknown_text_encoder(
 ) -> None:
     monkeypatch.undo()
     with pytest.raises(AssetError, match="no text encoder"):
-        make(corpus, tmp_path, text="word2vec")
+        make(corpus, tmp_path, text="word2vec").prepare_data()
 
 
 def test_distributed_sampler_shares_the_samples(module: ExpressionDataModule) -> None:
