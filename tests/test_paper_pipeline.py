@@ -102,8 +102,9 @@ def test_checkpoint_and_cache_state_their_parts(checkpoint: Path, folder: Path) 
     assert cache.name == f"{provenance['head']}-deca.safetensors"
 
 
-def test_is_tested(checkpoint: Path, ckplus: Path) -> None:
-    options = ["--trainer.logger", "false", "--trainer.accelerator", "cpu"]
+def test_is_tested(checkpoint: Path, ckplus: Path, tmp_path: Path) -> None:
+    here = ["--trainer.default_root_dir", str(tmp_path)]
+    options = ["--trainer.logger", "false", "--trainer.accelerator", "cpu", *here]
     command = ["test", "--config", str(CONFIG), *data_options(ckplus), *PAIRS, *options]
     assert main([*command, "--ckpt_path", str(checkpoint)]) == 0
 
