@@ -123,9 +123,10 @@ def test_animates_a_photo_with_its_mesh(
 
 
 def test_data_of_another_head_are_refused(
-    checkpoint: Path, ckplus: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, ckplus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["test", "--config", str(CONFIG), *data_options(ckplus), *PAIRS]
+    here = ["--trainer.default_root_dir", str(tmp_path)]
+    command = ["test", "--config", str(CONFIG), *data_options(ckplus), *PAIRS, *here]
     other = ["--data.head", "arkit", "--data.encoder", "landmarks", "--trainer.logger", "false"]
     assert main([*command, *other, "--ckpt_path", str(checkpoint)]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
