@@ -77,7 +77,8 @@ def fit(config: Path, folder: Path, name: str, *options: str) -> Path:
     extra = folder / f"{name}.yaml"
     extra.write_text(
         "trainer:\n  enable_progress_bar: false\n  max_epochs: 1\n  accelerator: cpu\n"
-        "  limit_train_batches: 2\n  logger: false\n  callbacks:\n"
+        "  limit_train_batches: 2\n  logger: false\n"
+        f"  default_root_dir: {folder}\n  callbacks:\n"
         "    - class_path: lightning.pytorch.callbacks.ModelCheckpoint\n"
         f"      init_args: {{dirpath: {folder}, filename: {name}}}\n"
     )
