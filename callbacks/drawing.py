@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -100,16 +101,16 @@ class DrawingCallback(Callback):
         return path
 
 
-class EvaluationCallback(DrawingCallback):
+class EvaluationCallback(DrawingCallback, ABC):
     """Draws what steps of validation or testing return, after the last of them."""
 
+    @abstractmethod
     def collect(self, task: BaseTask, outputs: Any, batch: Batch) -> None:
         """Keep what is needed of one batch; on every rank."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, trainer: Trainer, task: BaseTask, stage: Stage) -> None:
         """Draw what was collected, and forget it; on every rank."""
-        raise NotImplementedError
 
     def on_validation_batch_end(
         self,

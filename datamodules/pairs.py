@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -180,7 +181,7 @@ def split_subjects(subject: Tensor, emotion: Tensor, seed: int) -> dict[str, Ten
     return {"train": torch.from_numpy(rows), **parts}
 
 
-class FaceRows(Dataset[Batch]):
+class FaceRows(Dataset[Batch], ABC):
     """Samples made of rows of a table of faces, delivered a whole batch at a time.
 
     Args:
@@ -201,9 +202,9 @@ class FaceRows(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         return self.batch(torch.as_tensor(indices))
 
+    @abstractmethod
     def batch(self, indices: Tensor) -> Batch:
         """The samples of (B,) indices."""
-        raise NotImplementedError
 
 
 class PairDataset(FaceRows):

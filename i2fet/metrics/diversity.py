@@ -36,9 +36,13 @@ class DiversityRatio(Metric):
     def update(self, vectors: Tensor, labels: Tensor, real: bool) -> None:
         """Add (..., K) vectors of (...) class indices, real or generated."""
         vectors, labels = vectors.detach().double().flatten(0, -2), labels.flatten()
-        self.count[int(real)].index_add_(0, labels, torch.ones_like(vectors[:, :1]))
-        self.total[int(real)].index_add_(0, labels, vectors)
-        self.squares[int(real)].index_add_(0, labels, vectors.square())
+        values = {"count": torch.ones_like(vectors[:, :1]), "total": vectors}
+        for name, each in {**values, "squares": vectors.square()}.items():
+            state = getattr(self, name)
+            added = torch.zeros_like(state)
+            added[int(real)].index_add_(0, labels, each)
+            # In place it would fail on a state that was reset in inference mode.
+            setattr(self, name, state + added)
 
     def compute(self) -> Tensor:
         """As `relative_spread`."""

@@ -18,6 +18,7 @@ from i2fet.heads.skinning import rotation_matrices
 from i2fet.nn.face_network import ACTIONS, FaceNetwork, Reading
 from i2fet.perception.descriptor import descriptor_size
 from i2fet.perception.fitting import EYE_CORNERS, LandmarkBasis
+from i2fet.tasks.schedule import one_cycle
 
 Batch = dict[str, Tensor]
 
@@ -115,19 +116,7 @@ class FaceEncoderTask(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW under a one-cycle schedule over the whole training."""
         hparams = self.hparams
-        optimizer = torch.optim.AdamW(
-            self.parameters(),
-            hparams["learning_rate"],
-            weight_decay=hparams["weight_decay"],
-            fused=True,
-        )
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            hparams["learning_rate"],
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=hparams["warmup"],
-        )
-        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+        return one_cycle(self, hparams["learning_rate"], hparams["weight_decay"], hparams["warmup"])
 
     def actions(self, faces: FaceCoefficients) -> Tensor:
         """(N, 51) actions and the jaw's opening as a share of jawOpen."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from i2fet.emotions import Emotion
 from i2fet.nn.instruction_reader import InstructionReader, InstructionReading
+from i2fet.tasks.schedule import one_cycle
 
 Batch = dict[str, Tensor]
 
@@ -98,16 +99,4 @@ class InstructionReaderTask(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW under a one-cycle schedule over the whole training."""
         hparams = self.hparams
-        optimizer = torch.optim.AdamW(
-            self.parameters(),
-            hparams["learning_rate"],
-            weight_decay=hparams["weight_decay"],
-            fused=True,
-        )
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            hparams["learning_rate"],
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=0.1,
-        )
-        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+        return one_cycle(self, hparams["learning_rate"], hparams["weight_decay"], 0.1)

@@ -67,3 +67,14 @@ def test_it_is_nan_without_generated_vectors(labelled: Labelled) -> None:
     metric = DiversityRatio(3, 5)
     metric.update(*labelled, real=True)
     assert metric.compute().isnan()
+
+
+def test_a_reset_in_inference_mode_does_no_harm() -> None:
+    metric = DiversityRatio(2, 3)
+    vectors, labels = torch.randn(20, 3), torch.arange(20) % 2
+    with torch.inference_mode():
+        metric.update(vectors, labels, real=True)
+        metric.reset()
+    metric.update(vectors, labels, real=True)
+    metric.update(2 * vectors, labels, real=False)
+    assert float(metric.compute()) == pytest.approx(2)
