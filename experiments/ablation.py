@@ -27,6 +27,7 @@ import yaml
 from rich.console import Console
 from rich.progress import track
 
+from experiments import script
 from i2fet.errors import I2fetError
 from i2fet.evaluation import Score, score, seed_interval
 from i2fet.files import replacing
@@ -359,4 +360,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -33,6 +33,7 @@ from experiments.ablation import (
     load_grid,
     run_folder,
 )
+from experiments.script import run
 from i2fet.coefficients import FaceCoefficients
 from i2fet.evaluation import HeldOutPairs, generate_pairs, name_expressions
 from i2fet.evaluation_report import draw_confusion
@@ -271,4 +272,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,14 +9,13 @@ expressions to pictures, is the same for every model.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from i2fet.errors import I2fetError
+from experiments.script import run
 from i2fet.nn import PairGenerator, load_generator
 from i2fet.text import TokenEmbeddings, load_text_encoder
 
@@ -47,19 +46,13 @@ def measure(checkpoints: list[Path]) -> dict[str, float]:
     return dict(zip(names, medians.tolist(), strict=True))
 
 
-def main() -> int:
-    """Measure and print; give the exit code."""
+def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoints", type=Path, nargs="+")
-    try:
-        rows = measure(parser.parse_args().checkpoints)
-    except I2fetError as error:
-        print(f"inference_time: {error}", file=sys.stderr)
-        return 2
-    for name, milliseconds in rows.items():
+    for name, milliseconds in measure(parser.parse_args().checkpoints).items():
         print(f"{milliseconds:8.2f} ms  {name}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,10 +22,10 @@ from torch import Tensor
 from datamodules.expression import ALL_EMOTIONS, ExpressionDataModule
 from datamodules.held_out import labelled_faces, load_data
 from datamodules.pairs import NeutralDataset
+from experiments.script import run
 from i2fet.coefficient_judge import CoefficientJudge
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
-from i2fet.errors import I2fetError
 from i2fet.evaluation import name_expressions
 from i2fet.files import replacing
 from i2fet.heads import HeadModel, load_head
@@ -221,8 +220,8 @@ def report(arguments: argparse.Namespace) -> None:
     print(page)
 
 
-def main() -> int:
-    """Run, and give the exit code."""
+def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("ned", type=Path)
     parser.add_argument("--judge", type=Path, required=True)
@@ -231,13 +230,8 @@ def main() -> int:
     parser.add_argument("--coefficients", choices=("perceived", "true"))
     parser.add_argument("--faces", type=int, default=1000)
     parser.add_argument("--output", type=Path, default=Path("outputs/ned"))
-    try:
-        report(parser.parse_args())
-    except I2fetError as error:
-        print(f"ned_report: {error}", file=sys.stderr)
-        return 2
-    return 0
+    report(parser.parse_args())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from experiments.script import run
 from i2fet.checkpoint import read_content, reading_checkpoint, write_shipped
 from i2fet.nn.generator import SHIPPED_GENERATOR, ExpressionGenerator
 
@@ -26,4 +27,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +25,7 @@ from torch import Tensor
 
 from datamodules.expression import ExpressionDataModule
 from datamodules.held_out import labelled_faces
-from i2fet.errors import I2fetError
+from experiments.script import run
 from i2fet.evaluation import SubjectFaces, score, seed_interval
 from i2fet.evaluation_report import draw_confusion, show_share
 from i2fet.files import replacing
@@ -325,15 +324,5 @@ def _draw(report: Report, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def run() -> int:
-    """Run, and give the exit code."""
-    try:
-        main()
-    except I2fetError as error:
-        print(f"table_10: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(run())
+    run(main)
