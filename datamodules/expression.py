@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from datamodules.cache import Tensors, default_cache_dir, load_or_build
-from datamodules.extraction import EncoderLoader, cache_path, load_perceived, read_frames
-from datamodules.layouts import LAYOUTS
+from datamodules.cache import Tensors, load_or_build
+from datamodules.extraction import read_frames
 from datamodules.mirrored import mirror_half
 from datamodules.pairs import (
     PARTS,
@@ -38,7 +37,7 @@ from datamodules.pairs import (
     split_subjects,
 )
 from datamodules.records import FaceRecords, read_marker
-from datamodules.selection import select_faces
+from datamodules.source import Coefficients, Dataset, FaceSource
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import LABEL_SETS, Emotion
 from i2fet.errors import DatasetError, OptionError
@@ -100,8 +99,7 @@ class ExpressionDataModule(LightningDataModule):
 
     Attributes:
         view: What a sample is.
-        frames: Every labelled frame of the dataset.
-        extracted: The same, and what `extract` says of them.
+        source: The dataset's frames and their coefficients.
         emotions: The labels; batches index them.
         head_name: The head the coefficients belong to.
         encoder_name: Where they come from: the encoder's name, or "true".
@@ -133,9 +131,9 @@ class ExpressionDataModule(LightningDataModule):
     def __init__(
         self,
         root: str,
-        dataset: Literal["ckplus", "celebvhq"] = "ckplus",
+        dataset: Dataset = "ckplus",
         view: View = "pairs",
-        coefficients: Literal["perceived", "true"] = "perceived",
+        coefficients: Coefficients = "perceived",
         encoder: str = "learned",
         refine: bool = True,
         head: str = "arkit",
@@ -162,31 +160,34 @@ class ExpressionDataModule(LightningDataModule):
         self.view = view
         self.seed = seed
         self.split = split
-        self.layout = LAYOUTS[dataset]
-        self.num_samples = _default(samples, self.layout.samples)
+        self.source = FaceSource(
+            root,
+            dataset,
+            coefficients,
+            encoder,
+            refine,
+            head,
+            cache_dir,
+            workers,
+            apex_frames,
+            unlabelled,
+            frames_per_span,
+            min_expressions,
+            max_head_angle,
+        )
+        self.num_samples = self.source.layout.samples if samples is None else samples
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.workers = workers
-        self.apex_frames = apex_frames
-        self.unlabelled = unlabelled
-        self.frames_per_span = frames_per_span
-        self.min_expressions = _default(min_expressions, self.layout.min_expressions)
-        self.max_head_angle = _default(max_head_angle, self.layout.max_head_angle)
         self.mirror = mirror
         self.style = instructions
-        self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
+        self.cache_dir = self.source.cache_dir
         self.emotions = LABEL_SETS[dataset] if view == "pairs" else tuple(Emotion)
-        self.encoder_name = encoder if coefficients == "perceived" else "true"
+        self.encoder_name = self.source.encoder_name
         self._datasets: Mapping[str, ViewDataset] = {}
 
-    @cached_property
+    @property
     def head_name(self) -> str:
-        return load_head(self.hparams["head"]).name
-
-    @cached_property
-    def encoder_loader(self) -> EncoderLoader:
-        """Loads the face encoder."""
-        return EncoderLoader(self.hparams["encoder"], self.head_name, self.hparams["refine"])
+        return self.source.head_name
 
     @cached_property
     def _text_encoder(self) -> TextEncoder | None:
@@ -208,7 +209,7 @@ class ExpressionDataModule(LightningDataModule):
             AssetError: An optional file is missing.
         """
         logger.info("head %s, text encoder %s", self.head_name, self.text_name)
-        records, _ = self.extracted
+        records, _ = self.source.extracted
         logger.info("%s: %s", self.root, records.summary())
         if self.view == "pairs":
             logger.info("%d sentences", len(self._sentences["mask"]))
@@ -228,9 +229,7 @@ class ExpressionDataModule(LightningDataModule):
         self._save_split()
 
     def _build(self) -> None:
-        self.records, coefficients = select_faces(
-            *self.extracted, self.max_head_angle, self.min_expressions
-        )
+        self.records, coefficients = self.source.usable
         self.synthetic = self.records.synthetic
         self.faces, names = _face_table(self.records, coefficients)
         self._datasets = self._make_datasets()
@@ -308,37 +307,6 @@ class ExpressionDataModule(LightningDataModule):
         if shuffle:
             return DistributedSampler(dataset, ranks, rank, seed=self.seed)
         return UnrepeatedDistributedSampler(dataset, ranks, rank, shuffle=False)
-
-    @property
-    def cache_path(self) -> Path:
-        """Where perceived coefficients are kept."""
-        return cache_path(self.root, self.encoder_loader, self.cache_dir)
-
-    @cached_property
-    def frames(self) -> FaceRecords:
-        """All labelled frames, before anything is read off them."""
-        options = {name: getattr(self, name) for name in self.layout.options}
-        return self.layout.read(self.root, **options)
-
-    @cached_property
-    def extracted(self) -> tuple[FaceRecords, Tensors]:
-        """All frames and their coefficients; whichever hook asks first reads them."""
-        records = self.frames
-        if self.encoder_name == "true":
-            self._check_head()
-            truth = self.layout.read_truth(records)
-            everywhere = torch.ones(len(truth), dtype=torch.bool)
-            return records, {**vars(truth), "readable": everywhere, "found": everywhere}
-        return records, load_perceived(records, self.cache_path, self.encoder_loader, self.workers)
-
-    def _check_head(self) -> None:
-        marker = read_marker(self.root) or {}
-        head = marker.get("settings", {}).get("head", self.head_name)
-        if head != self.head_name:
-            raise DatasetError(
-                f"the truth in {self.root} is for the head {head!r}, not {self.head_name!r}; "
-                f"use --data.head {head}"
-            )
 
     @cached_property
     def _sentences(self) -> Tensors:
@@ -428,10 +396,6 @@ class ExpressionDataModule(LightningDataModule):
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "split.json") as unfinished:
             unfinished.write_text(json.dumps(content))
-
-
-def _default(value: Any, default: Any) -> Any:
-    return default if value is None else value
 
 
 def _rows_of(items: Samples | Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from rich.table import Table
 
 from datamodules.pairs import PairDataset
 from datamodules.records import FaceRecords
-from datamodules.selection import select_faces
 from i2fet.emotions import Emotion
 from i2fet.errors import OutputError
 from i2fet.files import replacing
@@ -99,12 +98,6 @@ def report_faces(faces: FaceRecords) -> Report:
         expressions={str(emotion): _count(faces, emotion) for emotion, _ in counts.most_common()},
         skipped=dict(sorted(skipped.items(), key=lambda entry: -len(entry[1]))),
     )
-
-
-def report_extraction(module: ExpressionDataModule) -> Report:
-    """Count what is left of what a data module extracts, whose setup need not be possible."""
-    faces, _ = select_faces(*module.extracted, module.max_head_angle, module.min_expressions)
-    return report_faces(faces)
 
 
 def _count(faces: FaceRecords, *emotions: Emotion) -> Holding:

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from scipy.spatial.transform import Rotation
 from torch import Tensor
-from torchmetrics.functional import pearson_corrcoef
 
 from datamodules.cache import Tensors
 from datamodules.prototypes import JAW_OPEN
@@ -132,15 +131,22 @@ def _actions(faces: FaceCoefficients, head: HeadModel) -> Tensor:
 
 
 def _action_rows(perceived: Tensor, truth: Tensor, head: HeadModel) -> tuple[ActionRow, ...]:
-    unknown = torch.full(truth.shape[1:], torch.nan)
     columns = zip(
         (*head.expression_names, JAW_OPEN),
         truth.std(0).tolist(),
         (perceived - truth).square().mean(0).sqrt().tolist(),
-        (pearson_corrcoef(perceived, truth) if len(truth) > 1 else unknown).tolist(),
+        _correlations(perceived, truth).tolist(),
         strict=True,
     )
     return tuple(ActionRow(*column) for column in columns)
+
+
+def _correlations(perceived: Tensor, truth: Tensor) -> Tensor:
+    """(A,) Pearson's correlation of each action of (N, A)."""
+    faces, actions = truth.shape
+    if faces < 2:
+        return torch.full((actions,), torch.nan)
+    return torch.corrcoef(torch.cat([perceived.T, truth.T]))[:actions, actions:].diagonal()
 
 
 def _yaw_rows(perceived: Tensor, truth: Tensor, found: Tensor) -> tuple[YawRow, ...]:

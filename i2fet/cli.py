@@ -172,31 +172,32 @@ def corpus(arguments: argparse.Namespace) -> None:
 
 def extract(arguments: argparse.Namespace) -> None:
     """Read the coefficients of a dataset's pictures into the cache, and report on them."""
-    from datamodules.expression import ExpressionDataModule
-    from datamodules.ranks import read_on_devices
-    from datamodules.report import report_extraction, write_report
+    from datamodules.report import report_faces, write_report
+    from datamodules.source import FaceSource
     from datamodules.truth_table import compare_with_truth, write_truth_table
     from i2fet.heads import load_head
 
     given = {k: v for k, v in vars(arguments).items() if k not in ("command", "run", *PLACES)}
-    data = ExpressionDataModule(view="faces", **given)
+    source = FaceSource(**given)
     if arguments.devices:
+        # Imported here, since Lightning takes longer to load than a small dataset to read.
+        from datamodules.ranks import read_on_devices
+
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         places = {name: getattr(arguments, name) for name in PLACES}
-        if not read_on_devices(data.frames, data.cache_path, data.encoder_loader, **places):
+        if not read_on_devices(source.frames, source.cache_path, source.encoder_loader, **places):
             return
-    data.prepare_data()
-    records, tensors = data.extracted
-    report = report_extraction(data)
-    folder = write_report(report, data.cache_path.with_suffix(""))
+    records, tensors = source.extracted
+    report = report_faces(source.usable[0])
+    folder = write_report(report, source.cache_path.with_suffix(""))
     print(report.table())
     if records.synthetic:
-        truth = data.layout.read_truth(records)
-        table = compare_with_truth(tensors, truth, load_head(data.head_name))
+        truth = source.layout.read_truth(records)
+        table = compare_with_truth(tensors, truth, load_head(source.head_name))
         write_truth_table(table, folder)
         print(f"Held against the truth:\n{table.by_yaw()}")
     print(f"{int(tensors['found'].sum())} faces found in {len(tensors['found'])} frames")
-    print(f"cache   {data.cache_path}")
+    print(f"cache   {source.cache_path}")
     print(f"report  {folder}")
 
 

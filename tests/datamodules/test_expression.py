@@ -225,7 +225,7 @@ def test_statistics_of_the_training_part(module: ExpressionDataModule, corpus: P
 
 
 def test_files_are_read_once(module: ExpressionDataModule) -> None:
-    layout, calls = module.layout, []
+    layout, calls = module.source.layout, []
 
     def read(*arguments: Any, **options: Any) -> FaceRecords:
         calls.append("frames")
@@ -235,7 +235,7 @@ def test_files_are_read_once(module: ExpressionDataModule) -> None:
         calls.append("truth")
         return layout.read_truth(faces)
 
-    module.layout = replace(layout, read=read, read_truth=read_truth)
+    module.source.layout = replace(layout, read=read, read_truth=read_truth)
     set_up(module)
     module.setup("test")
     assert calls == ["frames", "truth"]
