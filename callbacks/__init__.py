@@ -2,6 +2,7 @@
 
 from callbacks.cache_samples import CacheSamples
 from callbacks.confusion import ConfusionMatrices
+from callbacks.cost import CallbackCost
 from callbacks.curves import MetricCurves
 from callbacks.identity import RunIdentity
 from callbacks.latents import LatentMaps
@@ -12,6 +13,7 @@ from callbacks.transitions import RenderedTransitions
 
 __all__ = [
     "CacheSamples",
+    "CallbackCost",
     "ConfusionMatrices",
     "JsonProgress",
     "LatentMaps",

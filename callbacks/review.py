@@ -89,7 +89,8 @@ class RunArtifacts(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         cache: Path | None = getattr(data, "cache_path", None)
         if cache is not None and data.encoder_name != TRUTH and cache.exists():
-            used = wandb.Artifact(cache.stem, "cache", metadata={"path": str(cache)})
+            name = f"{cache.parent.name}-{cache.stem}"
+            used = wandb.Artifact(name, "cache", metadata={"path": str(cache)})
             used.add_reference(cache.resolve().as_uri())
             metadata["cache"] = {"name": used.name, "digest": used.digest}
             if run.settings.mode == "online":

@@ -28,8 +28,8 @@ class RenderedTransitions(EvaluationCallback):
     """A fixed panel of subjects who follow an instruction each: `transitions/...`.
 
     They are the first samples of the evaluated part whose expressions differ from those before,
-    each on its own head, and go from a neutral face through the generated ones: as a clip and, in
-    `..._sheet`, as still pictures.
+    each on its own head, and go from the head's zero expression through the task's `key_faces`: as
+    a clip and, in `..._sheet`, as still pictures.
 
     Args:
         panel: How many subjects.

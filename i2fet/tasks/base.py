@@ -241,3 +241,9 @@ class BaseTask(LightningModule, ABC):
         self.hparams["provenance"] = {k: list(v) if type(v) is tuple else v for k, v in values}
         self._configure()
         self.adopt(data)
+
+
+def seen_from_front(shape: Tensor, expression: Tensor, pose: Tensor) -> FaceCoefficients:
+    """(B, K) faces of (B, 100) shape, (B, K, 50) expression and (B, K, 6) pose."""
+    faces = FaceCoefficients.zeros(*expression.shape[:-1], device=expression.device)
+    return FaceCoefficients(shape[:, None].expand_as(faces.shape), expression, pose, faces.camera)

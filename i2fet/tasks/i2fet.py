@@ -23,7 +23,7 @@ from i2fet.nn.losses import (
     reconstruction_error,
 )
 from i2fet.nn.prior import Prior
-from i2fet.tasks.base import BaseTask, DataSource, Evaluated, Values
+from i2fet.tasks.base import BaseTask, DataSource, Evaluated, Values, seen_from_front
 
 Batch = dict[str, Tensor]
 
@@ -144,10 +144,7 @@ class I2FETTask(BaseTask):
 
     def key_faces(self, batch: Batch) -> FaceCoefficients:
         """The generated pair of each sample, on its own head seen from the front."""
-        expression, pose = self._generate(batch)
-        faces = FaceCoefficients.zeros(*expression.shape[:-1], device=expression.device)
-        shape = batch["shape"][:, None].expand_as(faces.shape)
-        return FaceCoefficients(shape, expression, pose, faces.camera)
+        return seen_from_front(batch["shape"], *self._generate(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Log the diversity."""

@@ -7,13 +7,13 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2fet.coefficients import FACE_PARAMETER_SIZE
+from i2fet.coefficients import FACE_PARAMETER_SIZE, FaceCoefficients
 from i2fet.heads import load_head
 from i2fet.metrics import nearest_class
 from i2fet.nn.i2fet import face_parameters
 from i2fet.nn.losses import VertexLoss
 from i2fet.nn.motionclip import LatentScale, MotionClipGenerator, split_motion
-from i2fet.tasks.base import BaseTask, DataSource, Evaluated, Values
+from i2fet.tasks.base import BaseTask, DataSource, Evaluated, Values, seen_from_front
 from i2fet.transition import straight_path
 
 Batch = dict[str, Tensor]
@@ -106,6 +106,10 @@ class MotionClipTask(BaseTask):
         """One generated pair, expression (B, 2, 50) and pose (B, 2, 6), for each row."""
         expression, pose = self._generate(batch)
         return {"expression": expression, "pose": pose}
+
+    def key_faces(self, batch: Batch) -> FaceCoefficients:
+        """The generated pair of each sample, on its own head seen from the front."""
+        return seen_from_front(batch["shape"], *self._generate(batch))
 
     def _generate(self, batch: Batch) -> tuple[Tensor, Tensor]:
         text = batch["tokens"], batch["token_mask"], batch["instruction"]

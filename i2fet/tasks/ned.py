@@ -9,10 +9,11 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
 
+from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
 from i2fet.nn.i2fet import face_parameters
 from i2fet.nn.ned import FINE, NeutralGenerator
-from i2fet.tasks.base import BaseTask, DataSource, Values
+from i2fet.tasks.base import BaseTask, DataSource, Values, seen_from_front
 
 Batch = dict[str, Tensor]
 
@@ -99,6 +100,15 @@ class NEDTask(BaseTask):
         """The neutral expression (B, 50) and pose (B, 6) of each row's subject."""
         expression, pose = self._neutral(batch["expression"], batch["pose"])
         return {"expression": expression, "pose": pose}
+
+    def key_faces(self, batch: Batch) -> FaceCoefficients:
+        """The face of each sample and the neutral one told from it, seen from the front."""
+        pair = batch["expression"], batch["pose"]
+        expression, pose = (
+            torch.stack([given[:, 0], neutral], dim=1)
+            for given, neutral in zip(pair, self._neutral(*pair), strict=True)
+        )
+        return seen_from_front(batch["shape"], expression, pose)
 
     def _neutral(self, expression: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
         neutral_expression, neutral_pose = self.ned(expression[:, 0], pose[:, 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,21 @@ import pytest
 import torch
 from fake_faces import FakeFaces
 from fake_pairs import FakePairs
+from fake_photos import FakePhotos
 from lightning import Callback, LightningDataModule, Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 from sklearn.metrics import silhouette_score
 
-from callbacks import ConfusionMatrices, LatentMaps, MetricCurves, RenderedTransitions, RunIdentity
+from callbacks import (
+    CacheSamples,
+    CallbackCost,
+    ConfusionMatrices,
+    LatentMaps,
+    MetricCurves,
+    RenderedTransitions,
+    RunIdentity,
+)
 from callbacks.drawing import DrawingCallback
 from callbacks.transitions import first_distinct
 from i2fet.metrics import nearest_class
@@ -158,6 +168,41 @@ def test_tests_are_drawn_under_their_own_name(
         "transitions/test.mp4",
         "transitions/test_sheet.png",
     }
+
+
+def test_pictures_lie_beside_their_meshes_where_there_are_any(tmp_path: Path) -> None:
+    callbacks: list[Callback] = [CacheSamples(samples=4, size=64)]
+    fit(tmp_path, I2FETTask(**SMALL), FakePhotos(), 1, callbacks=callbacks)
+    path = "run/version_0/pictures/cache/faces/epoch-0001.png"
+    with Image.open(tmp_path / path) as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    assert pixels.shape[1] == 3 * (2 * 64 + 8) + 8
+    corners = [pixels[10, 10 + tile * (2 * 64 + 8)].tolist() for tile in range(3)]
+    assert corners == [[40 * row] * 3 for row in (0, 2, 3)]
+    fit(tmp_path, I2FETTask(**SMALL), FakePhotos(pictures=False), 1, callbacks=callbacks)
+    assert not (tmp_path / "run/version_1/pictures").exists()
+
+
+class Slow(Callback):
+    """Takes a tenth of a second an epoch, and as much once."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if not trainer.sanity_checking:
+            time.sleep(0.1)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
+        time.sleep(0.1)
+
+
+def test_the_cost_of_callbacks_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cost = CallbackCost()
+    fit(tmp_path, I2FETTask(**SMALL), FakePairs(), 3, callbacks=[Slow()], profiler=cost)
+    head, *shares = capsys.readouterr().out.strip().splitlines()
+    assert head.startswith("3 epochs of ")
+    epoch = float(head.split()[3])
+    told = dict(row.rstrip("%").rsplit(None, 1) for row in shares)
+    assert float(told["Slow"]) == pytest.approx(100 * 0.4 / (3 * epoch), rel=0.1)
+    assert float(told["all of them"]) >= float(told["Slow"])
 
 
 class Due(DrawingCallback):

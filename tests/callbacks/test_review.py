@@ -19,7 +19,7 @@ from callbacks.identity import git_state
 from i2fet.cli import main
 
 ROOT = Path(__file__).parents[2]
-PICTURES = {"latents/val", "confusion/val", "transitions/val_sheet", "curves/all"}
+PICTURES = {"latents/val", "confusion/val", "transitions/val_sheet", "curves/all", "cache/faces"}
 CLIPS = {"transitions/val"}
 TABLES = {"confusion/val_table"}
 
@@ -56,7 +56,10 @@ def fit(folder: Path) -> int:
             "class_path": "i2fet.tasks.I2FETTask",
             "init_args": {"hidden": 32, "latent": 4, "vertex_weight": 0.0},
         },
-        "data": {"class_path": "fake_pairs.FakePairs"},
+        "data": {
+            "class_path": "fake_photos.FakePhotos",
+            "init_args": {"cache": str(folder / "twin-1a2b" / "arkit-fake.safetensors")},
+        },
         "trainer": {
             "max_epochs": 1,
             "accelerator": "cpu",
@@ -89,6 +92,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_DATA_DIR", str(folder / "staging"))
         patch.setenv("WANDB_CACHE_DIR", str(folder / "cache"))
+        (folder / "twin-1a2b").mkdir()
+        (folder / "twin-1a2b" / "arkit-fake.safetensors").write_bytes(b"coefficients")
         assert [fit(folder), fit(folder)] == [0, 0]
     found = sorted((folder / "review/wandb").glob("offline-run-*"))
     assert {path.name for path in (folder / "run").iterdir()} == {"version_0", "version_1"}
@@ -124,11 +129,18 @@ def test_a_run_says_what_it_is(runs: list[Path]) -> None:
     assert len(config["run"]["git"]["commit"]) == 40
 
 
-def test_the_best_checkpoint_is_an_artifact(runs: list[Path]) -> None:
+def test_the_best_checkpoint_is_an_artifact_that_names_its_cache(runs: list[Path]) -> None:
     artifacts = [record.artifact for record in read(runs[0]) if record.HasField("artifact")]
-    (artifact,) = [one for one in artifacts if one.type == "model"]
-    assert "best" in artifact.aliases
-    assert json.loads(artifact.metadata)["task"] == "I2FETTask"
+    (model,), (cache,) = ([one for one in artifacts if one.type == t] for t in ("model", "cache"))
+    assert "best" in model.aliases
+    assert [Path(one.path).suffix for one in model.manifest.contents] == [".ckpt"]
+    metadata = json.loads(model.metadata)
+    assert metadata["task"] == "I2FETTask"
+    assert metadata["cache"] == {"name": "twin-1a2b-arkit-fake", "digest": cache.digest}
+    # Coefficients of people stay where they are.
+    (only,) = cache.manifest.contents
+    assert only.ref.endswith("twin-1a2b/arkit-fake.safetensors")
+    assert not only.local_path
 
 
 def test_git_is_named_only_where_it_is(tmp_path: Path) -> None:

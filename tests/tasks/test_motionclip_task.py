@@ -69,8 +69,11 @@ def test_the_same_sentence_gives_the_same_faces(trained: tuple[Trainer, Path]) -
     assert torch.equal(expression[:, 0], expression[:, 2])
     assert expression.min() >= 0
     assert expression.max() <= 1
-    predicted = trained[0].lightning_module.predict_step(batch, 0)
+    task = trained[0].lightning_module
+    assert isinstance(task, MotionClipTask)
+    predicted = task.predict_step(batch, 0)
     torch.testing.assert_close(predicted["expression"], expression[batch["instruction"], 0])
+    assert torch.equal(task.key_faces(batch).expression, predicted["expression"])
 
 
 def test_a_checkpoint_of_no_generator_is_told(tmp_path: Path) -> None:

@@ -89,6 +89,9 @@ def test_it_learns_whose_neutral_face_it_is(tmp_path: Path) -> None:
     predicted = task.predict_step(batch, 0)
     expression, _ = generator(batch["expression"][:, 0], batch["pose"][:, 0])
     torch.testing.assert_close(expression, predicted["expression"])
+    faces = task.key_faces(batch)
+    assert torch.equal(faces.expression[:, 0], batch["expression"][:, 0])
+    assert torch.equal(faces.expression[:, 1], predicted["expression"])
 
 
 def test_the_two_targets_see_different_faces(
