@@ -39,11 +39,14 @@ from i2fet.evaluation import HeldOutPairs, generate_pairs, name_expressions
 from i2fet.evaluation_report import draw_confusion
 from i2fet.files import replacing
 from i2fet.heads import HeadModel, load_head
+from i2fet.instructions import TEMPLATES
 from i2fet.judge import ExpressionJudge
 from i2fet.nn import load_generator
 from i2fet.rendering.mesh import render_shape
 from i2fet.rendering.shape_images import neutral_camera
 from i2fet.rendering.video import write_image
+from i2fet.text import load_text_encoder
+from i2fet.transition import interpolate
 
 OUT = Path("outputs/figures")
 TILE = 224
@@ -51,6 +54,8 @@ SHOWN = 6
 """Rows of a sheet."""
 ANGLES = (-30, -15, 0, 15, 30)
 """Degrees of yaw of Fig. 6."""
+SNAPSHOTS = 7
+"""Frames of Fig. 12."""
 MAPPED = 1000
 """Faces in a t-SNE, which takes longer than in proportion."""
 
@@ -114,6 +119,11 @@ class Runs:
         return held_out_pairs(load_pairs(config, options))
 
     @cached_property
+    def shown(self) -> list[int]:
+        """Rows of `pairs` that sheets show."""
+        return first_distinct(self.pairs.emotion)[:SHOWN]
+
+    @cached_property
     def judge(self) -> ExpressionJudge:
         return ExpressionJudge.from_checkpoint(self.setting.judge)
 
@@ -161,6 +171,20 @@ def methods(runs: Runs, path: Path) -> None:
     _confusions(runs, {"MotionCLIP": MOTIONCLIP, "ours": OURS}, path)
 
 
+def snapshots(runs: Runs, path: Path) -> None:
+    """Fig. 12: from one expression to the other through a neutral face."""
+    generated = runs.generate(OURS)
+    through = torch.tensor([1, 0, 2])
+    rows, captions = [], []
+    for row in runs.shown:
+        anchors = with_neutral(generated[row])[through]
+        rows.append(render(runs.head, interpolate(anchors, SNAPSHOTS), TILE))
+        first, second = (runs.labels[label] for label in runs.pairs.emotion[row])
+        gap = [""] * (SNAPSHOTS // 2 - 1)
+        captions.append([first, *gap, "neutral", *gap, second])
+    write_image(path, sheet(rows, captions))
+
+
 def vertex_loss(runs: Runs, path: Path) -> None:
     """Fig. 13 and 14: what faces are taken for without and with the vertex loss."""
     titles = {"without the vertex loss": WITHOUT_VERTICES, "with the vertex loss": WITH_VERTICES}
@@ -190,8 +214,29 @@ def validation_loss(runs: Runs, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def templates(runs: Runs, path: Path) -> None:
+    """Fig. 18 (a): the same noise with every template sentence, for some pairs."""
+    generator = load_generator(runs.folder(OURS) / LAST)
+    encoder = load_text_encoder(generator.provenance.text)
+    pairs = [[runs.labels[label] for label in runs.pairs.emotion[row]] for row in runs.shown[:3]]
+    rows, captions = [], []
+    for template in TEMPLATES:
+        sentences = [template.format(first=first, second=second) for first, second in pairs]
+        text = encoder.encode(sentences)
+        chosen = torch.arange(len(pairs))
+        noise = torch.Generator().manual_seed(0)
+        expression, pose = generator.sample(text.tokens, text.mask, chosen, noise)
+        zeros = FaceCoefficients.zeros(2 * len(pairs))
+        faces = FaceCoefficients(
+            zeros.shape, expression.flatten(0, 1), pose.flatten(0, 1), zeros.camera
+        )
+        rows.append(render(runs.head, faces, TILE))
+        captions.append([f"{template.split()[0]}: {label}" for pair in pairs for label in pair])
+    write_image(path, sheet(rows, captions))
+
+
 def failures(runs: Runs, path: Path) -> None:
-    """Fig. 18: generated faces that the judge takes for something else."""
+    """Fig. 18 (b): generated faces that the judge takes for something else."""
     asked, faces = runs.pairs.emotion.flatten(), runs.generate(OURS).map(lambda v: v.flatten(0, 1))
     named = name_expressions(runs.judge, runs.labels, faces)
     wrong = (named != asked).nonzero()[:, 0].tolist()[: 2 * SHOWN]
@@ -208,10 +253,12 @@ FIGURES: dict[str, Callable[[Runs, Path], None]] = {
     "fig07_latents": latents,
     "fig08_methods": methods,
     "fig10_comparison": comparison,
+    "fig12_snapshots": snapshots,
     "fig13_vertex_loss": vertex_loss,
     "fig15_validation_loss": validation_loss,
     "fig16_intensity": intensity,
-    "fig18_failures": failures,
+    "fig18a_templates": templates,
+    "fig18b_failures": failures,
 }
 
 
@@ -236,10 +283,9 @@ def _confusions(runs: Runs, titles: Mapping[str, RunName], path: Path) -> None:
 
 def _side_by_side(runs: Runs, titles: Mapping[str, RunName], path: Path) -> None:
     """For some instructions, the neutral face and the two expressions of either model."""
-    chosen = first_distinct(runs.pairs.emotion)[:SHOWN]
     faces = {title: runs.generate(name) for title, name in titles.items()}
     pictures, captions = [], []
-    for row in chosen:
+    for row in runs.shown:
         clips: list[Picture] = []
         words = ["source"]
         for place, (title, generated) in enumerate(faces.items()):
