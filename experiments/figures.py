@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from callbacks.latents import draw_maps, flatten, silhouette
 from callbacks.transitions import first_distinct, render, sheet, with_neutral
+from datamodules.expression import ExpressionDataModule
 from datamodules.held_out import held_out_pairs, load_pairs
+from datamodules.report import draw_report, report_samples
 from experiments.ablation import (
     JUDGE,
     LAST,
@@ -109,14 +111,13 @@ class Runs:
     @cached_property
     def pairs(self) -> HeldOutPairs:
         """What the models are asked for."""
-        options = {
-            "root": str(self.setting.test),
-            "coefficients": self.setting.coefficients,
-            "split": "test",
-            "samples": MAPPED,
-        }
+        return held_out_pairs(self.load(self.setting.test, split="test", samples=MAPPED))
+
+    def load(self, people: Path, **options: Any) -> ExpressionDataModule:
+        """Pairs of a folder's people."""
         config = Path(__file__).parent / self.setting.dataset / "i2fet_paper.yaml"
-        return held_out_pairs(load_pairs(config, options))
+        given = {"root": str(people), "coefficients": self.setting.coefficients}
+        return load_pairs(config, {**given, **options})
 
     @cached_property
     def shown(self) -> list[int]:
@@ -135,6 +136,11 @@ class Runs:
     @cached_property
     def head(self) -> HeadModel:
         return load_head("arkit")
+
+
+def statistics(runs: Runs, path: Path) -> None:
+    """Fig. 5: how often the pairs ask for each expression, and with which words."""
+    draw_report(report_samples(runs.load(runs.setting.train)), path)
 
 
 def poses(runs: Runs, path: Path) -> None:
@@ -249,6 +255,7 @@ def failures(runs: Runs, path: Path) -> None:
 
 
 FIGURES: dict[str, Callable[[Runs, Path], None]] = {
+    "fig05_statistics": statistics,
     "fig06_poses": poses,
     "fig07_latents": latents,
     "fig08_methods": methods,
