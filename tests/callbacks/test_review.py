@@ -16,6 +16,7 @@ from wandb.sdk.internal.datastore import DataStore
 
 from callbacks import ReviewLogger
 from callbacks.identity import git_state
+from experiments import workspace
 from i2fet.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -141,6 +142,13 @@ def test_the_best_checkpoint_is_an_artifact_that_names_its_cache(runs: list[Path
     (only,) = cache.manifest.contents
     assert only.ref.endswith("twin-1a2b/arkit-fake.safetensors")
     assert not only.local_path
+
+
+def test_the_workspace_shows_all_that_is_drawn() -> None:
+    for sections, drawn in ((workspace.MEDIA, PICTURES | CLIPS), (workspace.TABLES, TABLES)):
+        shown = {key for keys in sections.values() for key in keys}
+        assert {key for key in shown if "/test" not in key} == drawn
+        assert all(key.startswith(f"{name}/") for name, keys in sections.items() for key in keys)
 
 
 def test_git_is_named_only_where_it_is(tmp_path: Path) -> None:
