@@ -15,7 +15,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from datamodules.pairs import PairDataset
 from datamodules.records import FaceRecords
 from i2fet.emotions import Emotion
 from i2fet.errors import OutputError
@@ -114,6 +113,9 @@ def report_samples(module: ExpressionDataModule) -> Report:
 
     Each sample counts once for each of its two expressions. Modules of single faces have none.
     """
+    # Imported here, since scikit-learn takes a second that no other report needs to spend.
+    from datamodules.pairs import PairDataset
+
     loaders = (module.train_dataloader(), module.val_dataloader(), module.test_dataloader())
     report = report_faces(module.records)
     parts = [loader.dataset for loader in loaders if isinstance(loader.dataset, PairDataset)]

@@ -172,15 +172,22 @@ def corpus(arguments: argparse.Namespace) -> None:
 
 def extract(arguments: argparse.Namespace) -> None:
     """Read the coefficients of a dataset's pictures into the cache, and report on them."""
-    from datamodules.report import report_faces, write_report
+    from datamodules.report import report_faces, report_samples, write_report
     from datamodules.source import FaceSource
     from datamodules.truth_table import compare_with_truth, write_truth_table
     from i2fet.heads import load_head
 
-    given = {k: v for k, v in vars(arguments).items() if k not in ("command", "run", *PLACES)}
-    source = FaceSource(**given)
+    own = ("command", "run", "pairs", *PLACES)
+    given = {name: value for name, value in vars(arguments).items() if name not in own}
+    # Lightning takes longer to load than a small dataset to read.
+    if arguments.pairs:
+        from datamodules.expression import ExpressionDataModule
+
+        data = ExpressionDataModule(**given)
+        source = data.source
+    else:
+        source = FaceSource(**given)
     if arguments.devices:
-        # Imported here, since Lightning takes longer to load than a small dataset to read.
         from datamodules.ranks import read_on_devices
 
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -188,7 +195,11 @@ def extract(arguments: argparse.Namespace) -> None:
         if not read_on_devices(source.frames, source.cache_path, source.encoder_loader, **places):
             return
     records, tensors = source.extracted
-    report = report_faces(source.usable[0])
+    if arguments.pairs:
+        data.setup()
+        report = report_samples(data)
+    else:
+        report = report_faces(source.usable[0])
     folder = write_report(report, source.cache_path.with_suffix(""))
     print(report.table())
     if records.synthetic:
@@ -368,6 +379,11 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
 def add_extract(parser: argparse.ArgumentParser) -> None:
     """The options of `extract`; what is not given is left to the data module."""
     parser.add_argument("root", help="the dataset's folder")
+    parser.add_argument(
+        "--pairs",
+        action="store_true",
+        help="report also which expressions and words occur in the pairs that `i2fet fit` draws",
+    )
     places = parser.add_argument_group(
         "options of Lightning's trainer",
         "By default each core of this machine has a process. With --devices each device has one, "

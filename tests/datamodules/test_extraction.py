@@ -277,7 +277,8 @@ def test_command(twin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         printed = capsys.readouterr().out
         (cache,) = tmp_path.rglob("*.safetensors")
         written = cache.stat().st_mtime_ns
-        assert main(["extract", str(twin), *options]) == 0
+        report = json.loads((cache.with_suffix("") / "report.json").read_text())
+        assert main(["extract", str(twin), "--pairs", *options]) == 0
         assert cache.stat().st_mtime_ns == written
     finally:
         black.write_bytes(content)
@@ -289,7 +290,10 @@ def test_command(twin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert {file.name for file in folder.iterdir()} == {
         *("report.json", "report.txt", "report.png", "truth.json", "truth.txt")
     }
-    report = json.loads((folder / "report.json").read_text())
+    with_pairs = json.loads((folder / "report.json").read_text())
+    assert sum(with_pairs.pop("samples").values()) == 2 * 26352
+    assert with_pairs.pop("words")["face"] == 26352
+    assert with_pairs == {k: v for k, v in report.items() if k not in ("samples", "words")}
     assert report["skipped"] == {"no face found": [black.relative_to(twin).as_posix()]}
     assert report["total"]["frames"] == len(read_ckplus(twin).records) - 1
     truth = json.loads((folder / "truth.json").read_text())
