@@ -444,6 +444,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         argument_default=argparse.SUPPRESS,
     )
     group.add_argument(f"--{DATA}root", metavar="FOLDER", help="the dataset's folder")
+    for part in ("head", "encoder", "text"):
+        group.add_argument(f"--{DATA}{part}", metavar="NAME")
     group.add_argument(f"--{DATA}coefficients", choices=("perceived", "true"))
     group.add_argument(
         f"--{DATA}samples", type=positive, metavar="N", help="pairs in all three parts"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -106,11 +107,20 @@ def write_report(report: Report, folder: Path) -> None:
         OutputError: One of them cannot be written.
     """
     with replacing(folder / "report.json") as unfinished:
-        unfinished.write_text(json.dumps(asdict(report), indent=1, allow_nan=False))
+        unfinished.write_text(json.dumps(_plain(asdict(report)), indent=1, allow_nan=False))
     with replacing(folder / "report.md") as unfinished:
         unfinished.write_text(describe_report(report))
     with replacing(folder / "confusion.png") as unfinished:
         draw_confusions(report.evaluation, unfinished)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can tell it: bounds that are infinite, as of FLAME's codes, become null."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and math.isinf(value) else value
 
 
 def describe_report(report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from tests.official_files import deca_network, write_clip, write_deca, write_fla
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "experiments/ckplus/i2fet_paper.yaml"
-PERSONS, LABELS = 4, (1, 5, 7)
-"""Anger, happiness and surprise of each person."""
+PERSONS, FRAMES, LABELS = 4, 4, (1, 5, 7)
+"""Anger, happiness and surprise of each person, from a neutral frame on."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,28 +49,26 @@ def ckplus(folder: Path, astronaut: np.ndarray) -> Path:
         for place in (frames, labels):
             place.mkdir(parents=True)
         stem = name.replace("/", "_")
-        for frame in (1, 2):
+        for frame in range(1, FRAMES + 1):
             light = 0.6 + 0.05 * person + 0.03 * take * frame
             picture = np.clip(face * light, 0, 255).astype(np.uint8)
             cv2.imwrite(str(frames / f"{stem}_{frame:08d}.png"), picture)
-        (labels / f"{stem}_{2:08d}_emotion.txt").write_text(f"   {label}.0000000e+00\n")
+        (labels / f"{stem}_{FRAMES:08d}_emotion.txt").write_text(f"   {label}.0000000e+00\n")
     return root
 
 
 def data_options(ckplus: Path) -> list[str]:
     settings = {
-        **{
-            "root": ckplus,
-            "head": "flame",
-            "encoder": "deca",
-            "cache_dir": ckplus.parent / "cache",
-        },
-        **{"workers": 1, "apex_frames": 1},
+        "root": ckplus,
+        "head": "flame",
+        "encoder": "deca",
+        "cache_dir": ckplus.parent / "cache",
     }
     return [part for name, value in settings.items() for part in (f"--data.{name}", str(value))]
 
 
 PAIRS = ("--data.text", "clip", "--data.samples", "60")
+APEX_FRAMES = ("--data.apex_frames", str(FRAMES - 1))
 
 
 def fit(config: Path, folder: Path, name: str, *options: str) -> Path:
@@ -108,6 +107,18 @@ def test_is_tested(checkpoint: Path, ckplus: Path, tmp_path: Path) -> None:
     options = ["--trainer.logger", "false", "--trainer.accelerator", "cpu", *here]
     command = ["test", "--config", str(CONFIG), *data_options(ckplus), *PAIRS, *options]
     assert main([*command, "--ckpt_path", str(checkpoint)]) == 0
+
+
+def test_is_evaluated(checkpoint: Path, folder: Path, ckplus: Path, tmp_path: Path) -> None:
+    config = ROOT / "experiments/ckplus/classifier.yaml"
+    perceived = ("--data.coefficients", "perceived", *APEX_FRAMES)
+    small = ("--model.init_args.image_size", "32")
+    judge = fit(config, folder, "judge", *data_options(ckplus), *perceived, *small)
+    command = ["evaluate", str(checkpoint), "--judge", str(judge), "--config", str(CONFIG)]
+    options = ["--seeds", "2", "-o", str(tmp_path / "report")]
+    assert main([*command, *data_options(ckplus), *PAIRS, *options]) == 0
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["model"]["provenance"]["head"] == load_head("flame").name
 
 
 def test_animates_a_photo_with_its_mesh(
