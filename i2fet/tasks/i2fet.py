@@ -9,26 +9,24 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
-from i2fet.coefficients import FACE_PARAMETER_SIZE, FaceCoefficients
-from i2fet.heads import load_head
-from i2fet.metrics import DiversityRatio, nearest_class
+from i2fet.coefficients import FACE_PARAMETER_SIZE
+from i2fet.metrics import DiversityRatio
 from i2fet.nn.caft import Exchange
 from i2fet.nn.generator import ExpressionGenerator
-from i2fet.nn.i2fet import Reconstruction, face_parameters
+from i2fet.nn.i2fet import Reconstruction
 from i2fet.nn.losses import (
     Reduction,
-    VertexLoss,
     gradient_shares,
     kl_divergence,
     reconstruction_error,
 )
 from i2fet.nn.prior import Prior
-from i2fet.tasks.base import BaseTask, DataSource, Evaluated, Values, seen_from_front
+from i2fet.nn.scaler import CoefficientScaler
+from i2fet.tasks.base import Evaluated, Values
+from i2fet.tasks.pairs import Batch, PairTask
 
-Batch = dict[str, Tensor]
 
-
-class I2FETTask(BaseTask):
+class I2FETTask(PairTask):
     """I2FET with the three losses of eq. 15.
 
     Logged besides the losses: `train/gradient_share_*`, each term's part in the gradient, at the
@@ -64,9 +62,6 @@ class I2FETTask(BaseTask):
 
     judged_by: ClassVar[str | None] = "nearest class mean of the training part"
     generator: ExpressionGenerator
-    vertex_loss: VertexLoss | None
-    class_means: Tensor
-    vertex_scale: Tensor
     diversity: DiversityRatio
 
     def __init__(
@@ -96,29 +91,18 @@ class I2FETTask(BaseTask):
 
     def configure_models(self) -> None:
         """The generator, and what else is kept of the training set."""
+        super().configure_models()
         self.generator = ExpressionGenerator(self.hparams)
-        labels = len(self.provenance.emotions)
-        self.register_buffer("class_means", torch.zeros(labels, FACE_PARAMETER_SIZE))
-        self.register_buffer("vertex_scale", torch.ones(()))
         self.noise_seed = torch.initial_seed()
 
-    def configure_losses(self) -> None:
-        """The vertex loss, which alone needs the head."""
-        self.vertex_loss = None
-        if self.hparams["vertex_weight"]:
-            self.vertex_loss = VertexLoss(load_head(self.provenance.head))
+    @property
+    def scaler(self) -> CoefficientScaler:
+        """The generator's."""
+        return self.generator.scaler
 
     def configure_metrics(self) -> None:
         """The diversity of generated faces."""
         self.diversity = DiversityRatio(len(self.provenance.emotions), FACE_PARAMETER_SIZE)
-
-    def adopt(self, data: DataSource) -> None:
-        """Keep the training set's statistics, class means and vertex spread."""
-        if self.hparams["scale"] == "standard":
-            self.generator.scaler.adopt(data.statistics)
-        self.class_means.copy_(self._faces(**data.class_means))
-        if self.hparams["vertex_weight"]:
-            self.vertex_scale.fill_(data.vertex_scale)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Eq. 15 for one batch."""
@@ -129,22 +113,35 @@ class I2FETTask(BaseTask):
             self.log_dict({f"train/gradient_share_{k}": v for k, v in shares.items()})
         return self._log_terms("train", terms, len(batch["emotion"]))
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Evaluated:
-        """Losses, and faces generated from the instructions alone."""
-        return self._evaluate("val", batch)
+    def sample(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """With each sample's own noise, the same in every epoch."""
+        noise = self._noise(batch, self._sample_sources(batch))
+        expression, pose = self.generator(*_text(batch), noise)
+        return expression, pose
 
-    def test_step(self, batch: Batch, batch_idx: int) -> Evaluated:
-        """As `validation_step`."""
-        return self._evaluate("test", batch)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
-        """One generated pair, expression (B, 2, 50) and pose (B, 2, 6), for each row."""
-        expression, pose = self._generate(batch)
-        return {"expression": expression, "pose": pose}
-
-    def key_faces(self, batch: Batch) -> FaceCoefficients:
-        """The generated pair of each sample, on its own head seen from the front."""
-        return seen_from_front(batch["shape"], *self._generate(batch))
+    def evaluate(self, stage: str, batch: Batch) -> Evaluated:
+        """The losses, and how right and how varied generated faces are."""
+        emotion = batch["emotion"]
+        sources = self._sample_sources(batch)
+        output = self._reconstruct(batch, sources)
+        self._log_terms(stage, self._terms(batch, output, sources), len(emotion))
+        real = self.face_parameters(batch["expression"], batch["pose"])
+        generated = self.face_parameters(*self.sample(batch))
+        self.diversity.update(real, emotion, real=True)
+        self.diversity.update(generated, emotion, real=False)
+        latents = {
+            "mu": output.expression_posterior.mean,
+            "x_emb": output.expression_condition,
+            "generated": generated,
+        }
+        return {
+            "emotion": emotion.flatten(),
+            "named": {
+                "generated": self.log_accuracy(stage, generated, emotion).flatten(),
+                "real": self.log_accuracy(stage, real, emotion, "_real").flatten(),
+            },
+            "latents": {name: values.flatten(0, 1) for name, values in latents.items()},
+        }
 
     def on_validation_epoch_end(self) -> None:
         """Log the diversity."""
@@ -187,20 +184,14 @@ class I2FETTask(BaseTask):
         rows = len(batch["instruction"]) // len(sources)
         return torch.cat([self.generator.noise(rows, source) for source in sources], dim=1)
 
-    def _generate(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        noise = self._noise(batch, self._sample_sources(batch))
-        expression, pose = self.generator(*_text(batch), noise)
-        return expression, pose
-
     def _reconstruct(self, batch: Batch, sources: list[torch.Generator]) -> Reconstruction:
-        target = self.generator.scaler.standardize(batch["expression"], batch["pose"])
+        target = self.scaler.standardize(batch["expression"], batch["pose"])
         return self.generator.model(*target, *_text(batch), self._noise(batch, sources))
 
     def _terms(
         self, batch: Batch, output: Reconstruction, sources: list[torch.Generator]
     ) -> dict[str, Tensor]:
-        real = batch["expression"], batch["pose"]
-        target = self.generator.scaler.standardize(*real)
+        target = self.scaler.standardize(batch["expression"], batch["pose"])
         reduction, free_bits = self.hparams["reduction"], self.hparams["free_bits"]
         terms = {
             "expression": reconstruction_error(target[0], output.expression, reduction),
@@ -208,10 +199,7 @@ class I2FETTask(BaseTask):
             "pose": reconstruction_error(target[1], output.pose, reduction),
             "kl_pose": kl_divergence(output.pose_posterior, free_bits),
         }
-        if self.vertex_loss is not None:
-            restored = self.generator.scaler.restore(output.expression, output.pose)
-            error = self.vertex_loss(batch["shape"], real, restored)
-            terms["vertices"] = error / self.vertex_scale.square()
+        terms |= self.vertex_error(batch, output.expression, output.pose)
         if self.generator.model.prior is not None:
             start, time = self._noise(batch, sources), self._times(batch, sources)
             # The posterior must not come to meet the flow, but the text may serve it.
@@ -240,47 +228,7 @@ class I2FETTask(BaseTask):
         return {name: weights[name] * term for name, term in terms.items()}
 
     def _log_terms(self, stage: str, terms: dict[str, Tensor], rows: int) -> Tensor:
-        loss = torch.stack(list(self._weighted(terms).values())).sum()
-        values = {f"{stage}/{name}": value for name, value in {"loss": loss, **terms}.items()}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=rows)
-        return loss
-
-    def _evaluate(self, stage: str, batch: Batch) -> Evaluated:
-        emotion = batch["emotion"]
-        sources = self._sample_sources(batch)
-        output = self._reconstruct(batch, sources)
-        self._log_terms(stage, self._terms(batch, output, sources), len(emotion))
-        real = self._faces(batch["expression"], batch["pose"])
-        generated = self._faces(*self._generate(batch))
-        self.diversity.update(real, emotion, real=True)
-        self.diversity.update(generated, emotion, real=False)
-        latents = {
-            "mu": output.expression_posterior.mean,
-            "x_emb": output.expression_condition,
-            "generated": generated,
-        }
-        return {
-            "emotion": emotion.flatten(),
-            "named": {
-                "generated": self._log_accuracy(stage, "", generated, emotion).flatten(),
-                "real": self._log_accuracy(stage, "_real", real, emotion).flatten(),
-            },
-            "latents": {name: values.flatten(0, 1) for name, values in latents.items()},
-        }
-
-    def _faces(self, expression: Tensor, pose: Tensor) -> Tensor:
-        return face_parameters(*self.generator.scaler.standardize(expression, pose))
-
-    def _log_accuracy(self, stage: str, suffix: str, faces: Tensor, emotion: Tensor) -> Tensor:
-        """Log how often the nearest class is the right one, and give it, (B, 2)."""
-        named = nearest_class(faces, self.class_means)
-        right = named == emotion
-        values = {
-            f"{stage}/acc1_nearest_mean{suffix}": right.float().mean(),
-            f"{stage}/acc2_nearest_mean{suffix}": right.all(dim=1).float().mean(),
-        }
-        self.log_dict(values, batch_size=len(emotion))
-        return named
+        return self.log_terms(stage, terms, self._weighted(terms), rows)
 
     def _log_diversity(self, stage: str) -> None:
         self.log(f"{stage}/diversity", self.diversity.compute())

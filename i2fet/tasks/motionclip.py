@@ -7,19 +7,14 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2fet.coefficients import FACE_PARAMETER_SIZE, FaceCoefficients
-from i2fet.heads import load_head
-from i2fet.metrics import nearest_class
-from i2fet.nn.i2fet import face_parameters
-from i2fet.nn.losses import VertexLoss
 from i2fet.nn.motionclip import LatentScale, MotionClipGenerator, split_motion
-from i2fet.tasks.base import BaseTask, DataSource, Evaluated, Values, seen_from_front
+from i2fet.nn.scaler import CoefficientScaler
+from i2fet.tasks.base import Evaluated, Values
+from i2fet.tasks.pairs import Batch, PairTask
 from i2fet.transition import straight_path
 
-Batch = dict[str, Tensor]
 
-
-class MotionClipTask(BaseTask):
+class MotionClipTask(PairTask):
     """MotionCLIP on trajectories of eq. 16 between the two expressions of a pair.
 
     Logged besides the losses: `val/acc1_nearest_mean` and `val/acc2_nearest_mean`, how many single
@@ -44,9 +39,6 @@ class MotionClipTask(BaseTask):
     """
 
     motionclip: MotionClipGenerator
-    vertex_loss: VertexLoss | None
-    class_means: Tensor
-    vertex_scale: Tensor
 
     def __init__(
         self,
@@ -67,57 +59,41 @@ class MotionClipTask(BaseTask):
     ) -> None:
         super().__init__(optimizer, scheduler, provenance)
 
+    @property
+    def scaler(self) -> CoefficientScaler:
+        """The generator's."""
+        return self.motionclip.scaler
+
     def configure_models(self) -> None:
         """The generator, and what else is kept of the training set."""
+        super().configure_models()
         self.motionclip = MotionClipGenerator(self.hparams)
-        labels = len(self.provenance.emotions)
-        self.register_buffer("class_means", torch.zeros(labels, FACE_PARAMETER_SIZE))
-        self.register_buffer("vertex_scale", torch.ones(()))
-
-    def configure_losses(self) -> None:
-        """The vertex loss, which alone needs the head."""
-        self.vertex_loss = None
-        if self.hparams["vertex_weight"]:
-            self.vertex_loss = VertexLoss(load_head(self.provenance.head))
 
     def configure_metrics(self) -> None:
         """None that keeps a state."""
-
-    def adopt(self, data: DataSource) -> None:
-        """Keep the training set's statistics, class means and vertex spread."""
-        self.motionclip.scaler.adopt(data.statistics)
-        self.class_means.copy_(self._faces(**data.class_means))
-        if self.hparams["vertex_weight"]:
-            self.vertex_scale.fill_(data.vertex_scale)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
         return self._log_terms("train", batch)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Evaluated:
-        """The loss, and faces generated from the instructions alone."""
-        return self._evaluate("val", batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> Evaluated:
-        """As `validation_step`."""
-        return self._evaluate("test", batch)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
-        """One generated pair, expression (B, 2, 50) and pose (B, 2, 6), for each row."""
-        expression, pose = self._generate(batch)
-        return {"expression": expression, "pose": pose}
-
-    def key_faces(self, batch: Batch) -> FaceCoefficients:
-        """The generated pair of each sample, on its own head seen from the front."""
-        return seen_from_front(batch["shape"], *self._generate(batch))
-
-    def _generate(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def sample(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The first and the last frame."""
         text = batch["tokens"], batch["token_mask"], batch["instruction"]
         return self.motionclip.sample(*text, torch.default_generator)
 
+    def evaluate(self, stage: str, batch: Batch) -> Evaluated:
+        """The losses, and how right generated faces are."""
+        self._log_terms(stage, batch)
+        faces, emotion = self.face_parameters(*self.sample(batch)), batch["emotion"]
+        return {
+            "emotion": emotion.flatten(),
+            "named": {"generated": self.log_accuracy(stage, faces, emotion).flatten()},
+            "latents": {"generated": faces.flatten(0, 1)},
+        }
+
     def _terms(self, batch: Batch) -> dict[str, Tensor]:
-        real = batch["expression"], batch["pose"]
-        anchors = torch.cat(self.motionclip.scaler.standardize(*real), dim=-1)
+        real = self.scaler.standardize(batch["expression"], batch["pose"])
+        anchors = torch.cat(real, dim=-1)
         target = straight_path(anchors, self.hparams["frames"])
         output, latent = self.motionclip.model(target)
         text = self.motionclip.model.embed_text(batch["tokens"], batch["token_mask"])
@@ -127,35 +103,16 @@ class MotionClipTask(BaseTask):
             "velocity": F.mse_loss(output.diff(dim=1), target.diff(dim=1)),
             "text": 1 - cosine.mean(),
         }
-        if self.vertex_loss is not None:
-            shown = self.motionclip.scaler.restore(*split_motion(output[:, [0, -1]]))
-            error = self.vertex_loss(batch["shape"], real, shown)
-            terms["vertex"] = error / self.vertex_scale.square()
-        return terms
+        shown = split_motion(output[:, [0, -1]])
+        return terms | self.vertex_error(batch, *shown)
 
     def _log_terms(self, stage: str, batch: Batch) -> Tensor:
         terms = self._terms(batch)
-        weighted = [self.hparams[f"{name}_weight"] * term for name, term in terms.items()]
-        loss = torch.stack(weighted).sum()
-        values = {f"{stage}/{name}": value for name, value in {"loss": loss, **terms}.items()}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch["emotion"]))
-        return loss
-
-    def _evaluate(self, stage: str, batch: Batch) -> Evaluated:
-        self._log_terms(stage, batch)
-        faces = self._faces(*self._generate(batch))
-        named = nearest_class(faces, self.class_means)
-        right = named == batch["emotion"]
-        values = {
-            f"{stage}/acc1_nearest_mean": right.float().mean(),
-            f"{stage}/acc2_nearest_mean": right.all(dim=1).float().mean(),
+        weights = {
+            "motion": self.hparams["motion_weight"],
+            "velocity": self.hparams["velocity_weight"],
+            "text": self.hparams["text_weight"],
+            "vertices": self.hparams["vertex_weight"],
         }
-        self.log_dict(values, batch_size=len(right))
-        return {
-            "emotion": batch["emotion"].flatten(),
-            "named": {"generated": named.flatten()},
-            "latents": {"generated": faces.flatten(0, 1)},
-        }
-
-    def _faces(self, expression: Tensor, pose: Tensor) -> Tensor:
-        return face_parameters(*self.motionclip.scaler.standardize(expression, pose))
+        weighted = {name: weights[name] * term for name, term in terms.items()}
+        return self.log_terms(stage, terms, weighted, len(batch["emotion"]))

@@ -54,7 +54,7 @@ def test_it_learns_to_show_the_named_expressions(trained: tuple[Trainer, Path]) 
 def test_weights_make_the_total(tmp_path: Path) -> None:
     trainer = fit(tmp_path, 1, vertex_weight=5.0, velocity_weight=7.0, motion_weight=3.0)
     m = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    expected = 3 * m["val/motion"] + 7 * m["val/velocity"] + 5 * m["val/vertex"]
+    expected = 3 * m["val/motion"] + 7 * m["val/velocity"] + 5 * m["val/vertices"]
     assert m["val/loss"] == pytest.approx(expected + 100 * m["val/text"], rel=1e-4)
 
 
