@@ -97,10 +97,10 @@ def write_celebvhq_corpus(
 
     The clips are hard as real ones are: heads that turn away, faint and mixed expressions, talking,
     things before the face, clutter, bad light, and some wrong labels, which the truth corrects.
-    Three expressions of each subject are about frontal, so that all subjects pass the paper's
-    filter while many clips do not. Every clip depends on the seed and its own number alone, so the
-    files are the same for any number of workers. Calling again after an interruption writes what is
-    missing.
+    Three expressions of each subject are about frontal, so that the subjects pass the paper's
+    filter while many clips do not; a wrong label costs about one subject in a hundred. Every clip
+    depends on the seed and its own number alone, so the files are the same for any number of
+    workers. Calling again after an interruption writes what is missing.
 
     Args:
         out: Folder to write; new, empty, or begun with the same settings.

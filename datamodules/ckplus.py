@@ -117,15 +117,20 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _sequences(root: Path) -> tuple[list[Sequence], list[Skipped]]:
-    """The sequences of both trees, and the folders that cannot be looked into."""
+    """The sequences of both trees, and the subjects' folders that show none."""
     trees = [root / name for name in (IMAGES, LABELS) if (root / name).is_dir()]
     found: set[Sequence] = set()
     skipped = []
     for subject in (folder for tree in trees for folder in _folders(tree)):
+        name = subject.relative_to(root).as_posix()
         try:
-            found |= {Sequence(subject.name, number.name) for number in _folders(subject)}
+            numbers = _folders(subject)
         except PermissionError:
-            skipped.append(Skipped(subject.relative_to(root).as_posix(), FORBIDDEN))
+            skipped.append(Skipped(name, FORBIDDEN))
+            continue
+        if not numbers:
+            skipped.append(Skipped(name, "empty folder"))
+        found |= {Sequence(subject.name, number.name) for number in numbers}
     return sorted(found), skipped
 
 

@@ -108,13 +108,13 @@ def read_marker(root: Path) -> dict[str, Any] | None:
     """Content of a synthetic corpus's marker, or None for any other dataset.
 
     Raises:
-        DatasetError: The marker is not readable.
+        DatasetError: The folder is forbidden, or the marker is broken.
     """
     path = root / MARKER
-    if not path.exists():
-        return None
     try:
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text())) if path.exists() else None
+    except PermissionError as error:
+        raise DatasetError(f"{root} cannot be read; ask its owner for the permission") from error
     except ValueError as error:
         raise DatasetError(f"{path} is not readable; delete {root} and write it again") from error
 

@@ -175,14 +175,29 @@ def test_number_of_expressions_is_an_option(odd: Path) -> None:
     assert subjects == {"M2Ohb0FAaJU", "_0tf2n3rlJU", "shy", "dead"}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+forbidding = pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+
+
+@forbidding
+@pytest.mark.parametrize("place", ["", "celebvhq_info.json"])
+def test_forbidden_dataset(root: Path, place: str) -> None:
+    (root / place).chmod(0)
+    try:
+        with pytest.raises(DatasetError, match="cannot be read") as raised:
+            read_celebvhq(root)
+    finally:
+        (root / place).chmod(0o700)
+    assert str(raised.value).startswith(f"{root / place} ")
+
+
+@forbidding
 def test_forbidden_clip(root: Path) -> None:
     (root / "processed/M2Ohb0FAaJU_1.mp4").chmod(0)
     skipped = read_celebvhq(root).skipped
     assert "no permission to read" in {item.reason for item in skipped}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+@forbidding
 def test_forbidden_folder(root: Path) -> None:
     write_clip(root / "more" / "M2Ohb0FAaJU_2.mp4")
     (root / "processed/M2Ohb0FAaJU_2.mp4").unlink()

@@ -43,6 +43,7 @@ def root(tmp_path: Path) -> Path:
     write_sequence(tmp_path, "S011/001", 4, "   1.0000000e+00\n")
     (tmp_path / "Emotion/S005/002").mkdir()
     (tmp_path / "cohn-kanade-images/S012/001").mkdir(parents=True)
+    (tmp_path / "cohn-kanade-images/S013").mkdir()
     (tmp_path / "Emotion/S999/001").mkdir(parents=True)
     (tmp_path / "Emotion/S999/001/S999_001_00000009_emotion.txt").write_text("   5.0000000e+00\n")
     (tmp_path / "cohn-kanade-images/.DS_Store").write_bytes(b"x")
@@ -92,6 +93,7 @@ def test_every_skip_is_reported(root: Path) -> None:
         "S010/005": "fewer than two frames",
         "S010/006": "label nan out of range",
         "S012/001": "no label",
+        "cohn-kanade-images/S013": "empty folder",
         "S999/001": "fewer than two frames",
     }
     summary = faces.summary()
@@ -141,13 +143,15 @@ def test_forbidden_places_are_reported(root: Path, place: str, skipped: str) -> 
 
 
 @forbidding
-def test_forbidden_dataset(root: Path) -> None:
-    (root / "Emotion").chmod(0)
+@pytest.mark.parametrize("place", ["", "cohn-kanade-images", "Emotion"])
+def test_forbidden_dataset(root: Path, place: str) -> None:
+    (root / place).chmod(0)
     try:
-        with pytest.raises(DatasetError, match="Emotion cannot be read; ask its owner"):
+        with pytest.raises(DatasetError, match="cannot be read; ask its owner") as raised:
             read_ckplus(root)
     finally:
-        (root / "Emotion").chmod(0o700)
+        (root / place).chmod(0o700)
+    assert str(raised.value).startswith(f"{root / place} ")
 
 
 @forbidding
