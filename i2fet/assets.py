@@ -38,6 +38,8 @@ BLOCK = 1 << 20
 LANDMARK_HEADS = 32
 """Rendered to find where MediaPipe's landmarks lie on a head."""
 
+HUB_FILES = ["config.json", "model.safetensors"]
+
 HTML = (b"<!doctype html", b"<html")
 BROKEN = (
     AttributeError,
@@ -73,6 +75,7 @@ class Asset:
         page: Where to get it.
         convert: Checks it and writes the installed file.
         releases: SHA-256 of the sources that are known, and which release each is.
+        hub: Repository of the Hugging Face hub whose name serves as the source as well.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Asset:
     page: str
     convert: Converter = _copy
     releases: Mapping[str, str] = field(default_factory=dict)
+    hub: str | None = None
 
 
 def asset_folders() -> tuple[Path, ...]:
@@ -134,7 +138,7 @@ def add_asset(name: str, source: Path, folder: Path | None = None) -> Path:
 
     Args:
         name: Of the asset.
-        source: The file, or for some the folder, as its makers publish it.
+        source: The file, or for some the folder or its name on the hub, as its makers publish it.
         folder: Where to; the first of `asset_folders` by default.
 
     Returns:
@@ -145,6 +149,8 @@ def add_asset(name: str, source: Path, folder: Path | None = None) -> Path:
         OutputError: If it cannot be written.
     """
     asset = known_asset(name)
+    if str(source) == asset.hub and not source.exists():
+        source = _fetch(asset.hub)
     refuse_placeholder(source)
     folder = folder or asset_folders()[0]
     target = folder / asset.file
@@ -157,6 +163,24 @@ def add_asset(name: str, source: Path, folder: Path | None = None) -> Path:
     with replacing(_note(target)) as unfinished:
         unfinished.write_text(json.dumps({"source": source.name, "sha256": digest(source)}))
     return target
+
+
+def _fetch(repository: str) -> Path:
+    """The folder of a repository of the Hugging Face hub, from there or from its own cache.
+
+    Raises:
+        AssetError: If there is no network.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=HUB_FILES))
+    except OSError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise AssetError(
+            f"{repository} cannot be fetched from the Hugging Face hub ({reason}); "
+            "give the path of a folder with the same files"
+        ) from error
 
 
 def refuse_placeholder(path: Path) -> None:
@@ -280,6 +304,7 @@ def describe_asset(asset: Asset) -> str:
             f"{asset.name}: {asset.purpose}",
             f"  {state}",
             f"  source   {asset.source}; {asset.licence}; {asset.page}",
+            *([f"  network  i2fet assets add {asset.name} {asset.hub}"] if asset.hub else []),
         ]
     )
 
@@ -413,6 +438,7 @@ ASSETS = {
             releases={
                 "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836": "OpenAI's",
             },
+            hub="openai/clip-vit-large-patch14",
         ),
         Asset(
             "ict",

@@ -59,6 +59,7 @@ def test_the_list_names_every_file_and_where_it_was_looked_for(
             assert part in listed
         assert str(tmp_path / "store" / asset.file) in listed
         assert str(tmp_path / "xdg" / "i2fet" / asset.file) in listed
+    assert "i2fet assets add clip openai/clip-vit-large-patch14" in listed
 
 
 def test_an_installed_file_is_listed_with_its_origin(

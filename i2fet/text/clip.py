@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -183,7 +184,9 @@ def _read_file(path: Path, kind: str) -> Mapping[str, Any]:
         with reading_asset(path, kind):
             return load_file(path)
     if _is_script(path):
-        with reading_asset(path, kind):
+        with reading_asset(path, kind), warnings.catch_warnings():
+            # OpenAI's format stays what it is, however old.
+            warnings.simplefilter("ignore", FutureWarning)
             state: Mapping[str, Any] = torch.jit.load(path, map_location="cpu").state_dict()
         return state
     content = load_weights(path, kind)

@@ -111,6 +111,53 @@ def test_incomplete_files_are_named(packed: Path, tmp_path: Path) -> None:
         read_ict(tmp_path)
 
 
+def test_the_folder_of_obj_files_gives_the_same_head(
+    head: ArkitHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a mesh so small that it is written fast."""
+    small = {
+        **{"VERTICES": 40, "POLYGONS": 30, "SOLID_VERTICES": 36, "SOLID_POLYGONS": 28},
+        **{"LEFT_EYE": slice(28, 32), "RIGHT_EYE": slice(32, 36)},
+        "PARTS": {"tongue": [slice(8, 12)], "sclera": [slice(28, 36)]},
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(f"i2fet.heads.ict.{name}", value)
+    rng = np.random.default_rng(0)
+    names = sorted({part for name in head.expression_names for part in ict_names(name)} | {*NAMES})
+    # Sixteenths, which text and half precision both keep.
+    template, identity, expression = (
+        rng.integers(-64, 64, (*count, 40, 3)).astype(np.float32) / 16
+        for count in ((), (100,), (len(names),))
+    )
+    faces = rng.integers(0, 36, (30, 4))
+    faces[3, 3] = -1
+    uv, faces_uv = rng.integers(0, 16, (50, 2)) / 16, np.where(faces < 0, -1, faces + 10)
+    np.savez(
+        tmp_path / "ict.npz",
+        **{"template": template, "identity": identity, "expression": expression},
+        **{"expression_names": np.array(names), "faces": faces, "faces_uv": faces_uv, "uv": uv},
+    )
+    folder = tmp_path / "FaceXModel"
+    folder.mkdir()
+    shapes = {
+        "generic_neutral_mesh": 0 * template,
+        **{f"identity{number:03d}": shape for number, shape in enumerate(identity)},
+        **dict(zip(names, expression, strict=True)),
+    }
+    polygons = [
+        "f " + " ".join(f"{v + 1}/{t + 1}" for v, t in zip(*pair, strict=True) if v >= 0)
+        for pair in zip(faces, faces_uv, strict=True)
+    ]
+    for name, shape in shapes.items():
+        vertices = [f"v {x} {y} {z}" for x, y, z in template + shape]
+        lines = [*vertices, *(f"vt {u} {v}" for u, v in uv), *polygons]
+        (folder / f"{name}.obj").write_text("\n".join(lines))
+    packed, unpacked = read_ict(tmp_path / "ict.npz"), read_ict(folder)
+    for (name, values), other in zip(packed.named_buffers(), unpacked.buffers(), strict=True):
+        torch.testing.assert_close(values, other, msg=name)
+    assert packed.shape_basis.abs().max() > 0.02
+
+
 @installed
 def test_the_real_head_smiles_blinks_and_opens_its_mouth(head: ArkitHead) -> None:
     ict = load_ict_head()

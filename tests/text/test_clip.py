@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -57,22 +58,40 @@ def test_tokens_are_those_of_transformers(
     assert not embedded.tokens[~embedded.mask].any()
 
 
-def test_tokens_are_those_of_open_clip(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole() -> CLIP:
+    """open_clip's, images and text."""
     torch.manual_seed(0)
     vision = CLIPVisionCfg(layers=1, width=64, patch_size=32, image_size=32)
     text = CLIPTextCfg(width=64, heads=1, layers=1)
-    model = CLIP(32, vision, text, quick_gelu=True).eval()
-    torch.save(model.state_dict(), tmp_path / "ViT-L-14.pt")
-    convert_clip(tmp_path / "ViT-L-14.pt", tmp_path / "clip.safetensors")
+    return CLIP(32, vision, text, quick_gelu=True).eval()
+
+
+def test_tokens_are_those_of_open_clip(whole: CLIP, tmp_path: Path) -> None:
+    torch.save(whole.state_dict(), tmp_path / "state.pt")
+    convert_clip(tmp_path / "state.pt", tmp_path / "clip.safetensors")
     encoder = ClipTextEncoder(tmp_path / "clip.safetensors")
     ids = open_clip.tokenize(SENTENCES)
     with torch.no_grad():
-        hidden = model.token_embedding(ids) + model.positional_embedding
-        expected = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask))
+        hidden = whole.token_embedding(ids) + whole.positional_embedding
+        expected = whole.ln_final(whole.transformer(hidden, attn_mask=whole.attn_mask))
     embedded = encoder.encode(SENTENCES)
     torch.testing.assert_close(
         embedded.tokens[embedded.mask], expected[embedded.mask], atol=1e-5, rtol=0
     )
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_openais_own_archive_gives_the_same_tokens(whole: CLIP, tmp_path: Path) -> None:
+    ids = open_clip.tokenize(SENTENCES)
+    halved = copy.deepcopy(whole).half()
+    torch.jit.trace_module(halved, {"encode_text": ids}).save(tmp_path / "ViT-L-14.pt")
+    torch.save(whole.state_dict(), tmp_path / "state.pt")
+    tokens = []
+    for name in ("ViT-L-14.pt", "state.pt"):
+        convert_clip(tmp_path / name, tmp_path / "clip.safetensors")
+        tokens.append(ClipTextEncoder(tmp_path / "clip.safetensors").encode(SENTENCES).tokens)
+    torch.testing.assert_close(tokens[0], tokens[1], atol=0.02, rtol=0)
 
 
 def test_whole_models_give_the_same_parameters(reference: CLIPTextModel) -> None:
@@ -101,6 +120,29 @@ def test_the_name_tells_the_release(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert load_text_encoder(encoder.name).name == encoder.name
     with pytest.warns(UserWarning, match="was clip-00000000 and now is clip-"):
         load_text_encoder("clip-00000000")
+
+
+def test_the_hub_serves_as_a_folder(
+    reference: CLIPTextModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference.save_pretrained(tmp_path / "hf")
+    asked: list[str] = []
+
+    def snapshot_download(repository: str, **_: object) -> str:
+        asked.append(repository)
+        return str(tmp_path / "hf")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    installed = add_asset("clip", Path("openai/clip-vit-large-patch14"), tmp_path / "store")
+    assert ClipTextEncoder(installed).width == WIDTH
+    assert asked == ["openai/clip-vit-large-patch14"]
+
+
+def test_a_hub_out_of_reach_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(AssetError, match="openai/clip-vit-large-patch14 cannot be fetched"):
+        add_asset("clip", Path("openai/clip-vit-large-patch14"), tmp_path / "store")
 
 
 def test_long_sentences_are_refused_and_spans_found(encoder: ClipTextEncoder) -> None:
