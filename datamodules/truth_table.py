@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -55,6 +56,7 @@ class YawRow:
         faces: Number of frames.
         found: Share of these in which a face was found; NaN without any frame.
         angle_error: Median angle between true and recovered rotation, degrees; NaN without any.
+        action_error: Root of the mean squared error of all actions; NaN without any.
     """
 
     lowest: int
@@ -62,6 +64,7 @@ class YawRow:
     faces: int
     found: float
     angle_error: float
+    action_error: float
 
 
 @dataclass(frozen=True)
@@ -77,18 +80,23 @@ class TruthTable:
 
     def by_yaw(self) -> str:
         """The second of the two, without ranges that hold no frame."""
-        table = Table("yaw, degrees", "frames", "found", "pose error, degrees")
+        table = Table("yaw, degrees", "frames", "found", "pose error, degrees", "action error")
         for row in (row for row in self.yaws if row.faces):
+            errors = (_number(row.angle_error, 1), _number(row.action_error, 3))
             bounds = f"{row.lowest} to {row.highest}"
-            table.add_row(bounds, str(row.faces), f"{row.found:.1%}", f"{row.angle_error:.1f}")
+            table.add_row(bounds, str(row.faces), f"{row.found:.1%}", *errors)
         return _render(table)
 
     def _by_action(self) -> str:
         table = Table("action", "spread", "error", "correlation")
         for row in self.actions:
             numbers = (row.spread, row.error, row.correlation)
-            table.add_row(row.action, *(f"{number:.3f}" for number in numbers))
+            table.add_row(row.action, *(_number(number, 3) for number in numbers))
         return _render(table)
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _render(table: Table) -> str:
@@ -98,13 +106,19 @@ def _render(table: Table) -> str:
 
 
 def write_truth_table(table: TruthTable, folder: Path) -> None:
-    """Write `truth.json` and `truth.txt` to a folder that is there.
+    """Write `truth.json`, with null for what is not known, and `truth.txt`.
+
+    Args:
+        table: From `compare_with_truth`.
+        folder: One that is there.
 
     Raises:
         OutputError: The folder cannot be written.
     """
+    # JSON knows no NaN.
+    content = json.loads(json.dumps(asdict(table)), parse_constant=lambda _: None)
     with replacing(folder / "truth.json") as unfinished:
-        unfinished.write_text(json.dumps(asdict(table), indent=1))
+        unfinished.write_text(json.dumps(content, indent=1))
     with replacing(folder / "truth.txt") as unfinished:
         unfinished.write_text(table.text())
 
@@ -119,9 +133,12 @@ def compare_with_truth(tensors: Tensors, truth: FaceCoefficients, head: HeadMode
     """
     found = tensors["found"]
     perceived = FaceCoefficients(**{name: tensors[name] for name in vars(truth)})
+    read, real = _actions(perceived, head), _actions(truth, head)
+    angle = _angle_between(perceived.global_rotation, truth.global_rotation)
+    error = (read - real).square().mean(1)
+    yaw = head_angles(truth.global_rotation)[:, 0].abs()
     return TruthTable(
-        _action_rows(_actions(perceived, head)[found], _actions(truth, head)[found], head),
-        _yaw_rows(perceived.global_rotation, truth.global_rotation, found),
+        _action_rows(read[found], real[found], head), _yaw_rows(yaw, found, angle, error)
     )
 
 
@@ -149,15 +166,21 @@ def _correlations(perceived: Tensor, truth: Tensor) -> Tensor:
     return torch.corrcoef(torch.cat([perceived.T, truth.T]))[:actions, actions:].diagonal()
 
 
-def _yaw_rows(perceived: Tensor, truth: Tensor, found: Tensor) -> tuple[YawRow, ...]:
-    yaw = head_angles(truth)[:, 0].abs()
-    angle = _angle_between(perceived, truth)
+def _yaw_rows(yaw: Tensor, found: Tensor, angle: Tensor, error: Tensor) -> tuple[YawRow, ...]:
+    """Rows of N faces, of which (N,) the yaw, the angle and the squared error are known."""
     rows = []
     for lowest, highest in pairwise(YAWS):
         turned = (yaw >= lowest) & (yaw < highest)
-        share = float(found[turned].float().mean())
-        error = float(angle[turned & found].quantile(0.5)) if (turned & found).any() else torch.nan
-        rows.append(YawRow(lowest, highest, int(turned.sum()), share, error))
+        seen = turned & found
+        row = YawRow(
+            lowest,
+            highest,
+            faces=int(turned.sum()),
+            found=float(found[turned].float().mean()),
+            angle_error=float(angle[seen].quantile(0.5)) if seen.any() else math.nan,
+            action_error=float(error[seen].mean().sqrt()),
+        )
+        rows.append(row)
     return tuple(rows)
 
 

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from datamodules.truth_table import YAWS, compare_with_truth
+from datamodules.truth_table import YAWS, compare_with_truth, write_truth_table
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads import ArkitHead
 
@@ -55,6 +57,9 @@ def test_errors_against_numpy(
         assert row.correlation == pytest.approx(np.corrcoef(true, read)[0, 1], abs=1e-5)
         assert row.error == pytest.approx(np.sqrt(np.mean((true - read) ** 2)), abs=1e-5)
         assert row.spread == pytest.approx(true.std(ddof=1), abs=1e-5)
+    for start, row in enumerate(table.yaws[:4]):
+        errors = (noisy - truth.expression)[start::4].square().sum(1) / 51
+        assert row.action_error == pytest.approx(float(errors.mean().sqrt()), abs=1e-5)
 
 
 def test_pose_error_and_missing_faces(truth: FaceCoefficients, head: ArkitHead) -> None:
@@ -71,6 +76,20 @@ def test_pose_error_and_missing_faces(truth: FaceCoefficients, head: ArkitHead) 
     text = table.text()
     assert "jawOpen" in text
     assert "50.0%" in text
+    assert "nan" not in text
+
+
+def test_files(truth: FaceCoefficients, head: ArkitHead, tmp_path: Path) -> None:
+    table = compare_with_truth(perceive(truth), truth, head)
+    write_truth_table(table, tmp_path)
+    assert (tmp_path / "truth.txt").read_text() == table.text()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    content = json.loads((tmp_path / "truth.json").read_text(), parse_constant=refuse)
+    assert content["actions"][7] == {**vars(table.actions[7]), "correlation": None}
+    assert content["yaws"][0] == vars(table.yaws[0])
 
 
 @pytest.mark.parametrize("count", [0, 1])
