@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +25,7 @@ LIGHTNING_COMMANDS = {
     "test": "evaluate a checkpoint on the test part",
     "predict": "generate with a checkpoint",
 }
+LIGHTNING_OPTIONS = ("--config", "--ckpt_path", "--print_config")
 # OpenMP threads that spin long for each other stall on busy cores: five times as long a step.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 IRRELEVANT_WARNINGS = (
@@ -511,7 +513,10 @@ def build_parser() -> argparse.ArgumentParser:
         add_arguments(command)
         command.set_defaults(run=run)
     for name, text in LIGHTNING_COMMANDS.items():
-        commands.add_parser(name, help=text)
+        command = commands.add_parser(name, help=text)
+        # Lightning has many more; these are what a shell can complete without loading it.
+        for option in LIGHTNING_OPTIONS:
+            command.add_argument(option)
     return parser
 
 
@@ -521,8 +526,18 @@ def complain(error: I2fetError) -> int:
     return 2
 
 
+def complete() -> None:
+    """Answer a shell that asks for completions, if `argcomplete` is installed."""
+    if find_spec("argcomplete"):
+        import argcomplete
+
+        argcomplete.autocomplete(build_parser())
+
+
 def run(args: Sequence[str] | None) -> int:
     """Run one command line and give its exit code; user errors are raised."""
+    if "_ARGCOMPLETE" in os.environ:
+        complete()
     command = (sys.argv[1:] if args is None else args)[:1]
     if command and command[0] in LIGHTNING_COMMANDS:
         return lightning(args)
