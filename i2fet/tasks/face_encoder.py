@@ -154,11 +154,12 @@ class FaceEncoderTask(LightningModule):
         expression = self.head.effective_expression(faces.expression, faces.pose)
         points = self.basis(torch.cat([faces.shape, expression], dim=1))
         turn, jaw = rotation_matrices(faces.global_rotation), rotation_matrices(faces.jaw)
-        hinge = jaw.mT - torch.eye(3, device=jaw.device)
+        hinge, seen = jaw.mT - torch.eye(3, device=jaw.device), turn.mT[..., :2]
         root = self.head.joint_positions(faces.shape)[:, :1]
-        posed = points[..., :3] + points[..., 3:] @ hinge
-        placed = (posed - root) @ turn.mT + root
-        return faces.camera[:, None, :1] * (placed[..., :2] + faces.camera[:, None, 1:])
+        place = root[..., :2] - root @ seen + faces.camera[:, None, 1:]
+        # One product from six coordinates to two: training spends a quarter of its time here.
+        lift = torch.cat([seen, hinge @ seen], dim=1)
+        return faces.camera[:, None, :1] * (points @ lift + place)
 
 
 def _truth(batch: Batch) -> FaceCoefficients:
