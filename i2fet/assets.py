@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -222,7 +223,9 @@ def reading_asset(path: Path, kind: str) -> Iterator[None]:
     except BROKEN as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         if isinstance(error, KeyError):
-            reason = f"it has no {reason}"
+            # A missing key is its bare name, a missing part of an archive a sentence.
+            key = str(error.args[0])
+            reason = key if " " in key else f"it has no {reason}"
         raise AssetError(f"{path} is broken or not {kind} ({reason}); get it again") from error
 
 
@@ -241,7 +244,9 @@ def load_weights(path: Path, kind: str, ignored: Collection[str] = ()) -> dict[s
         named = get_unsafe_globals_in_checkpoint(path) if ignored else []
         harmless: list[Any] = [(_Nothing, n) for n in named if n.startswith(tuple(ignored))]
         try:
-            with safe_globals(harmless):
+            with safe_globals(harmless), warnings.catch_warnings():
+                # Of pickles that are none of PyTorch's, which are refused in a sentence below.
+                warnings.simplefilter("ignore")
                 content = torch.load(path, map_location="cpu", weights_only=True)
         except UnpicklingError as error:
             # PyTorch's own message is an essay about how to run the code all the same.

@@ -180,6 +180,16 @@ def test_weights_of_the_wrong_shape_are_refused(
     assert "it has no 'E_flame'" in refused("deca", path, capsys)
 
 
+@pytest.mark.parametrize("name", ["deca", "emoca", "clip"])
+def test_plain_pickles_are_refused_without_a_warning(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(pickle.dumps([1, 2], protocol=4))
+    refused(name, path, capsys)
+    assert not recwarn.list
+
+
 def test_unknown_names_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no optional file named 'smirk'" in refused("smirk", tmp_path, capsys)
 
