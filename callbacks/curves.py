@@ -42,7 +42,7 @@ class MetricCurves(DrawingCallback):
 
 
 def draw_curves(values: Mapping[str, Mapping[int, float]], path: Path) -> None:
-    """Draw a panel for each metric, with a curve for each stage.
+    """Draw a panel for each metric, the loss first, with a curve for each stage.
 
     Args:
         values: By `STAGE/METRIC` and epoch.
@@ -52,9 +52,10 @@ def draw_curves(values: Mapping[str, Mapping[int, float]], path: Path) -> None:
     from matplotlib.ticker import MaxNLocator
 
     panels: defaultdict[str, dict[str, Mapping[int, float]]] = defaultdict(dict)
-    for name, curve in sorted(values.items()):
+    losses_first = sorted(values, key=lambda name: (not name.endswith("/loss"), name))
+    for name in losses_first:
         stage, _, metric = name.partition("/")
-        panels[metric][stage] = curve
+        panels[metric][stage] = values[name]
     rows = math.ceil(len(panels) / COLUMNS)
     figure = Figure(figsize=(4 * COLUMNS, 2.6 * rows), layout="constrained")
     for place, (metric, curves) in enumerate(panels.items(), start=1):
@@ -63,7 +64,7 @@ def draw_curves(values: Mapping[str, Mapping[int, float]], path: Path) -> None:
         for stage, curve in curves.items():
             axes.plot(*_finite(curve), marker=".", label=stage)
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend(fontsize=8)
     figure.savefig(path, dpi=100)
 
