@@ -186,8 +186,12 @@ train-language: | $(READY) ## The instruction reader, on sentences of our own gr
 	@$(I2FET) fit --config experiments/language/cpu.yaml $(ARGS)
 	@$(BIN)/python -m experiments.ship_instruction_reader
 
+outputs/language/held_out.safetensors: | $(READY)
+	@$(I2FET) fit --config experiments/language/held_out.yaml
+	@$(BIN)/python -m experiments.ship_instruction_reader outputs/language/held_out/last.ckpt --output $@
+
 .PHONY: language-report
-language-report: | $(READY) ## How well instructions are read, words and forms apart
+language-report: outputs/language/held_out.safetensors | $(READY) ## How well instructions are read, words and forms apart
 	@$(BIN)/python -m experiments.language_report
 
 .PHONY: head

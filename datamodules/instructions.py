@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -18,49 +18,74 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, Sequent
 from datamodules.cache import Tensors, default_cache_dir, load_or_build
 from datamodules.sentences import FORMS_FILE, VOCABULARY_FILE, Grammar, Part, Sentence
 from i2fet.emotions import Emotion
-from i2fet.nn.instruction_reader import MAX_STEPS
+from i2fet.tasks.instruction_reader import IGNORED
 from i2fet.text import TextEncoder, load_text_encoder
+from i2fet.text.base import embed_words
 
 Batch = dict[str, Tensor]
 
-SENTENCES_VERSION = "1"
+SENTENCES_VERSION = "2"
 """Changes whenever the same seed gives other sentences."""
 
 CHUNK = 256
+MAX_STEPS = 6
+"""Expressions that a composed sentence asks for."""
+
 BUCKET = 32
 """Batches whose sentences are sorted by length before they are shared out, to pad little."""
-
-IGNORED = -100
-"""Label of what a loss ignores: padding, and steps after the last."""
 
 EMOTIONS = list(Emotion)
 
 
-def embed(sentences: Sequence[Sentence], encoder: TextEncoder) -> Tensors:
-    """Token embeddings of N sentences and what they ask for.
+def embed(
+    sentences: Sequence[Sentence], encoder: TextEncoder, words_encoder: TextEncoder
+) -> Tensors:
+    """Embeddings of N sentences and of the words of their steps, and what these ask for.
 
     Returns:
         `tokens` (all tokens, D) float16; `places` (all tokens,) the step to which each belongs,
-        from 1, or 0; `lengths` (N,) number of tokens; `emotions` (N, 6) indices, then `IGNORED`;
-        `intensities` (N, 6).
+        from 1, or 0; `lengths` (N,) number of tokens; `words` (M, W) float16, distinct words of
+        steps; `rows` (N, 6) where the words of each step are in that; `emotions` (N, 6) indices,
+        then `IGNORED`; `intensities` (N, 6).
     """
     texts = [sentence.text for sentence in sentences]
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    tokens: dict[int, Tensor] = {}
-    for start in track(range(0, len(order), CHUNK), f"Embedding {len(texts)} sentences"):
-        rows = order[start : start + CHUNK]
-        embedded = encoder.encode([texts[row] for row in rows])
-        for row, values, mask in zip(rows, embedded.tokens, embedded.mask, strict=True):
-            tokens[row] = values[mask].half()
+    tokens = _in_chunks(texts, lambda part: _tokens(encoder, part), "sentences")
     places = map(locate_steps, sentences, encoder.token_spans(texts))
+    named = [[s.text[a:b].lower() for a, b in s.spans] for s in sentences]
+    words = sorted({one for row in named for one in row})
+    numbers = {one: number for number, one in enumerate(words)}
+    rows = torch.zeros(len(sentences), MAX_STEPS, dtype=torch.long)
+    for row, own in enumerate(named):
+        rows[row, : len(own)] = torch.tensor([numbers[one] for one in own], dtype=torch.long)
     emotions, intensities = label(sentences)
+    embedded = _in_chunks(words, lambda part: list(embed_words(words_encoder, part)), "words")
     return {
-        "tokens": torch.cat([tokens[row] for row in range(len(texts))]),
+        "tokens": torch.cat(tokens),
         "places": torch.tensor([place for sentence in places for place in sentence]),
-        "lengths": torch.tensor([len(tokens[row]) for row in range(len(texts))]),
+        "lengths": torch.tensor([len(own) for own in tokens]),
+        "words": torch.stack(embedded),
+        "rows": rows,
         "emotions": emotions,
         "intensities": intensities,
     }
+
+
+def _tokens(encoder: TextEncoder, texts: Sequence[str]) -> list[Tensor]:
+    text = encoder.encode(texts)
+    return [tokens[mask] for tokens, mask in zip(text.tokens, text.mask, strict=True)]
+
+
+def _in_chunks(
+    texts: Sequence[str], encode: Callable[[Sequence[str]], list[Tensor]], what: str
+) -> list[Tensor]:
+    """Half-precision embeddings of texts, encoded in chunks of similar length."""
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    embedded: dict[int, Tensor] = {}
+    for start in track(range(0, len(order), CHUNK), f"Embedding {len(texts)} {what}"):
+        rows = order[start : start + CHUNK]
+        values = encode([texts[row] for row in rows])
+        embedded |= {row: value.half() for row, value in zip(rows, values, strict=True)}
+    return [embedded[row] for row in range(len(texts))]
 
 
 def locate_steps(sentence: Sentence, tokens: Sequence[tuple[int, int]]) -> list[int]:
@@ -88,7 +113,7 @@ def label(sentences: Sequence[Sentence]) -> tuple[Tensor, Tensor]:
 
 
 class EmbeddedSentences(Dataset[Batch]):
-    """Batches of what `embed` returns: tokens (B, T, D) float32 with their mask (B, T)."""
+    """Batches of what `embed` returns: tokens (B, T, D) and words (B, 6, W) float32."""
 
     def __init__(self, tensors: Tensors) -> None:
         self.tensors = tensors
@@ -105,6 +130,7 @@ class EmbeddedSentences(Dataset[Batch]):
             "tokens": pad_sequence([self.tokens[row].float() for row in rows], True),
             "mask": places != IGNORED,
             "places": places,
+            "words": self.tensors["words"][self.tensors["rows"][rows]].float(),
             "emotions": self.tensors["emotions"][rows],
             "intensities": self.tensors["intensities"][rows],
         }
@@ -137,13 +163,16 @@ class LengthBatches(Sampler[list[int]]):
 class InstructionDataModule(LightningDataModule):
     """Sentences of `datamodules.sentences` for `InstructionReaderTask`, embedded once.
 
-    Words and forms to validate on are never trained on. A sentence takes about 12 kB, on disk and
-    in memory.
+    Words and forms to validate on are never trained on, unless everything is. A sentence takes
+    about 13 kB, on disk and in memory.
 
     Args:
         sentences: To train on.
         val_sentences: To validate on.
-        text: The text encoder.
+        part: Of words and forms, to train on: "train", or "all" for a reader that is not to be
+            evaluated on them.
+        text: The text encoder of sentences.
+        words: The text encoder of the words of a step by themselves.
         batch_size: Of both.
         cache_dir: Where embeddings are kept; by default `$I2FET_CACHE` or `outputs/cache`.
         seed: Of all sentences.
@@ -153,7 +182,9 @@ class InstructionDataModule(LightningDataModule):
         self,
         sentences: int = 16_000,
         val_sentences: int = 1_000,
+        part: Part = "train",
         text: str = "minilm-words",
+        words: str = "minilm",
         batch_size: int = 64,
         cache_dir: str | None = None,
         seed: int = 0,
@@ -162,18 +193,18 @@ class InstructionDataModule(LightningDataModule):
         self.save_hyperparameters()
 
     @property
-    def text_encoder(self) -> TextEncoder:
-        """What embeds the sentences."""
-        return load_text_encoder(self.hparams["text"])
+    def parts(self) -> tuple[Part, Part]:
+        """Trained and validated on."""
+        return self.hparams["part"], "val"
 
     def prepare_data(self) -> None:
         """Compose and embed the sentences, unless that has been done before."""
-        for part in ("train", "val"):
+        for part in self.parts:
             self._load(part)
 
     def setup(self, stage: str) -> None:
         """Map the embeddings into memory."""
-        self.train, self.val = (EmbeddedSentences(self._load(part)) for part in ("train", "val"))
+        self.train, self.val = (EmbeddedSentences(self._load(part)) for part in self.parts)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """All sentences in a new order."""
@@ -187,12 +218,13 @@ class InstructionDataModule(LightningDataModule):
 
     def _load(self, part: Part) -> Tensors:
         hparams = self.hparams
-        count = hparams["sentences" if part == "train" else "val_sentences"]
+        count = hparams["val_sentences" if part == "val" else "sentences"]
         sources = b"".join(path.read_bytes() for path in (VOCABULARY_FILE, FORMS_FILE))
         key = {
             "version": SENTENCES_VERSION,
             "grammar": hashlib.sha256(sources).hexdigest(),
             "text": hparams["text"],
+            "words": hparams["words"],
             "seed": str(hparams["seed"]),
             "count": str(count),
         }
@@ -202,4 +234,5 @@ class InstructionDataModule(LightningDataModule):
 
     def _build(self, part: Part, count: int) -> Tensors:
         sentences = Grammar(part, part).sample(count, Random(self.hparams["seed"]))
-        return embed(sentences, self.text_encoder)
+        encoders = (load_text_encoder(self.hparams[name]) for name in ("text", "words"))
+        return embed(sentences, *encoders)

@@ -2,14 +2,15 @@
 
 A line of `vocabulary.csv` is a family of words for an emotion, with the intensity that they tell;
 `forms.yaml` holds the sentence forms. Both are split, so that a reader can be evaluated on words
-and on forms that it was never trained on.
+and on forms that it was never trained on. `ambiguous.csv` lists words that are in neither part:
+people would name another emotion for them, or none.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,15 +25,15 @@ from i2fet.emotions import Emotion
 from i2fet.instructions import MAX_INTENSITY, MIN_INTENSITY, Step
 
 T = TypeVar("T")
-Part = Literal["train", "val", "test"]
-Words = Literal["train", "val", "test", "unrelated"]
-"""Parts of the vocabulary; "unrelated" are phrases of "test" without any relative in training."""
+Part = Literal["train", "val", "test", "all"]
+"""Of the vocabulary and of the forms; "all" are the other three together."""
 
 SHARES: dict[Part, float] = {"test": 0.2, "val": 0.1}
-"""Shares of the phrases and of the forms; the rest is for training."""
+"""Shares of the clans of phrases and of the forms; the rest is for training."""
 
 VOCABULARY_FILE = Path(__file__).with_name("vocabulary.csv")
 FORMS_FILE = Path(__file__).with_name("forms.yaml")
+AMBIGUOUS_FILE = Path(__file__).with_name("ambiguous.csv")
 
 SILENT = 0.3
 """Share of the sentences that ask for no expression."""
@@ -48,8 +49,9 @@ DEGREE, POLITE, NAMED, TYPO, RISING, THINGS = 0.35, 0.3, 0.5, 0.06, 0.04, 0.5
 with a typo; pairs that show one emotion in two intensities; forms filled with other words that are
 about a thing."""
 
-STEM = 5
-"""Words that begin with the same letters, this many, are held to be related."""
+TELLING = 0.5
+"""A stem tells an emotion if more of the phrases with it than this share name that one: "worr"
+does, "face" tells none."""
 
 KINDS = {"a": "adjective", "j": "adjective", "n": "noun", "v": "verb", "s": "verb"}
 ENDINGS = ("", "", ".", ".", "!")
@@ -58,11 +60,13 @@ AT_REST = "="
 MARKS = re.compile("[\ue000-\ue007]")
 """In unfinished text: `chr(OPEN + n)` begins the words of step n, `CLOSE` ends them."""
 OPEN, CLOSE = 0xE000, "\ue007"
-STOP_WORDS = {
-    *("about", "and", "everybody", "everyone", "face", "for", "from", "full", "get", "going"),
-    *("having", "into", "like", "look", "looking", "off", "out", "over", "saying", "say"),
-    *("see", "seeing", "somebody", "someone", "something", "that", "the", "with", "your"),
-}
+STEM = re.compile(
+    r"(?:un)?(\w{3,}?)(?:e|i|y|s|d|ed|t|er|est|ing|ful|less|ness|ly|ous|able|ible|ment|ity|ate?"
+    r"|ion|ance|ant|ence|ent|al|ic|ive|ish|en)*"
+)
+"""A word without the commonest endings of English."""
+STEM_LETTERS = 5
+"""Of a stem that count: "believing" and "belief" differ after them."""
 ARTICLE = re.compile("\\b([Aa]) (?=[\ue000-\ue006]?[aeiou])")
 ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
 SLOT = re.compile(r"\{([1-6x]):(\w+|=[\w ]+)\}")
@@ -109,15 +113,10 @@ class Phrase:
     family: int
 
     @property
-    def words(self) -> set[str]:
-        """Those that carry meaning, or the whole if there are none."""
-        words = re.findall(r"[a-z]{3,}", PLACE.sub("", self.text))
-        return set(words) - STOP_WORDS or {self.text}
-
-    @property
     def stems(self) -> set[str]:
-        """Beginnings of the words."""
-        return {word[:STEM] for word in self.words}
+        """Beginnings of its words of three letters and more, without endings."""
+        words = re.findall(r"[a-z]{3,}", PLACE.sub("", self.text.lower()))
+        return {found[1][:STEM_LETTERS] for found in map(STEM.fullmatch, words) if found}
 
     def fits(self, letter: str) -> bool:
         """Whether it can stand in a slot of a kind."""
@@ -161,32 +160,27 @@ def divide(items: Sequence[T]) -> list[tuple[T, Part]]:
 
 
 @cache
-def divided_vocabulary() -> list[tuple[Phrase, Words]]:
-    """The vocabulary; phrases of an emotion that share a word are in the same part.
+def divided_vocabulary() -> list[tuple[Phrase, Part]]:
+    """The vocabulary; phrases of an emotion that share a line or a telling stem are together.
 
-    Every part of speech of an emotion's name, its first line, is in training.
+    The largest clan of each emotion, and that of its name, the first line, are in training.
     """
     with open(VOCABULARY_FILE, newline="") as file:
         phrases = [
             phrase for n, row in enumerate(csv.DictReader(file)) for phrase in _phrases(n, row)
         ]
+    uses = Counter(stem for phrase in phrases for stem in phrase.stems)
     divided: list[tuple[Phrase, Part]] = []
     for emotion in Emotion:
         own = [phrase for phrase in phrases if phrase.emotion is emotion]
-        for clan, part in divide(_clans(own)):
-            named = any(phrase.family == own[0].family for phrase in clan)
-            divided += [(phrase, "train" if named else part) for phrase in clan]
-    known = [phrase for phrase, part in divided if part == "train"]
-    families = {phrase.family for phrase in known}
-    stems = {stem for phrase in known for stem in phrase.stems}
-
-    def related(phrase: Phrase) -> bool:
-        return phrase.family in families or bool(phrase.stems & stems)
-
-    return [
-        (phrase, "unrelated" if part == "test" and not related(phrase) else part)
-        for phrase, part in divided
-    ]
+        own_uses = Counter(stem for phrase in own for stem in phrase.stems)
+        telling = {stem for stem, count in own_uses.items() if count > TELLING * uses[stem]}
+        clans = sorted(_clans(own, telling), key=len)
+        known = [clan for clan in clans if own[0] in clan or clan is clans[-1]]
+        divided += [(phrase, "train") for clan in known for phrase in clan]
+        for clan, part in divide([clan for clan in clans if clan not in known]):
+            divided += [(phrase, part) for phrase in clan]
+    return divided
 
 
 @cache
@@ -211,22 +205,20 @@ class Grammar:
         forms: The part whose sentence forms are used.
     """
 
-    def __init__(self, words: Words = "train", forms: Part = "train") -> None:
+    def __init__(self, words: Part = "train", forms: Part = "train") -> None:
         texts = _texts()
-        part_of_fillers = "test" if words == "unrelated" else words
         self.phrases: dict[tuple[Emotion, str], list[Phrase]] = defaultdict(list)
-        wanted = {words} | ({"unrelated"} if words == "test" else set())
         for phrase, part in divided_vocabulary():
             for letter in KINDS:
-                if part in wanted and phrase.fits(letter):
+                if words in (part, "all") and phrase.fits(letter):
                     self.phrases[phrase.emotion, letter].append(phrase)
         self.asking: dict[int, list[Form]] = defaultdict(list)
         self.silent: list[Form] = []
         for form, part in divided_forms():
-            if part == forms:
+            if forms in (part, "all"):
                 (self.asking[form.steps] if form.asks else self.silent).append(form)
         self.fillers = {
-            kind: [item for item, part in divide(_items(line)) if part == part_of_fillers]
+            kind: [item for item, part in divide(_items(line)) if words in (part, "all")]
             for kind, line in texts["fillers"].items()
         }
         self.degrees = {
@@ -377,14 +369,17 @@ def mistype(text: str, rng: Random) -> str:
     return text[:at] + wrong[kind] + text[at + 1 + (kind == 2) :]
 
 
-def _clans(phrases: list[Phrase]) -> list[list[Phrase]]:
-    """Phrases that share a word, together."""
-    clans: list[list[Phrase]] = []
+def _clans(phrases: list[Phrase], telling: set[str]) -> list[list[Phrase]]:
+    """Phrases that share a line or a telling stem, together."""
+    clans: list[tuple[set[str], list[Phrase]]] = []
     for phrase in phrases:
-        kin = [clan for clan in clans if any(phrase.words & other.words for other in clan)]
-        merged = [*(other for clan in kin for other in clan), phrase]
-        clans = [*(clan for clan in clans if clan not in kin), merged]
-    return clans
+        marks = {str(phrase.family), *phrase.stems & telling}
+        kin = [clan for clan in clans if clan[0] & marks]
+        clans = [clan for clan in clans if not clan[0] & marks]
+        clans.append(
+            (marks.union(*(k for k, _ in kin)), [*(p for _, own in kin for p in own), phrase])
+        )
+    return [own for _, own in clans]
 
 
 def _phrases(family: int, row: dict[str, str]) -> list[Phrase]:

@@ -6,71 +6,54 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from i2fet.emotions import Emotion
 from i2fet.text.base import MAX_TOKENS
 
-MAX_STEPS = 6
-"""Expressions that a sentence may ask for."""
+OUTSIDE, BEGIN, INSIDE = range(3)
+"""Marks of a token: it names nothing to be shown, or begins or goes on with what names it."""
 
 
 @dataclass(frozen=True)
 class InstructionReading:
-    """What N sentences ask for.
+    """Where N sentences of T tokens name what is to be shown, and when.
 
     Attributes:
-        places: (N, T, 7) logits: a token says nothing, or belongs to step 1 to 6.
-        present: (N, 6) probability that there is such a step.
-        emotions: (N, 6, 8) logits of what it shows.
-        log_intensity: (N, 6) natural logarithm of the intensity.
+        marks: (N, T, 3) logits of `OUTSIDE`, `BEGIN` and `INSIDE`.
+        times: (N, T) the greater, the later is shown what a token names.
     """
 
-    places: Tensor
-    present: Tensor
-    emotions: Tensor
-    log_intensity: Tensor
-
-    @property
-    def asking(self) -> Tensor:
-        """(N,) probability that a sentence asks for an expression at all."""
-        return self.present[:, 0]
-
-    @property
-    def steps(self) -> Tensor:
-        """(N,) number of expressions asked for."""
-        return (self.present >= 0.5).long().cumprod(dim=1).sum(dim=1)
-
-    @property
-    def confidence(self) -> Tensor:
-        """(N,) probability that everything is read right, were all decisions independent."""
-        shown = torch.arange(MAX_STEPS, device=self.steps.device) < self.steps[:, None]
-        right = self.present * self.emotions.softmax(-1).amax(dim=-1)
-        return torch.where(shown, right, 1 - self.present).prod(dim=1)
+    marks: Tensor
+    times: Tensor
 
 
 class InstructionReader(nn.Module):
-    """Sequence labelling: to which step each token of a sentence belongs, and what it names.
+    """Finds the words for each expression in a sentence, and tells what they name by themselves.
 
-    The step is told from the whole sentence, by a transformer; the emotion from the embeddings of
-    the step's own tokens, so that new words of a known meaning are understood wherever they stand.
+    The words are found, and put in order, from the whole sentence, by a transformer; what they name
+    is told from an embedding of these words alone, so that new words of a known meaning are
+    understood wherever they stand.
 
     Args:
-        text_width: D of the text encoder.
-        width: Of the layers.
-        heads: Of their attention.
-        layers: Of the transformer.
-        dropout: In the transformer.
-        word_dropout: Before the emotion is told.
+        text_width: Size of a token's embedding.
+        words_width: Size of the embedding of a step's words.
+        width: Of the transformer.
+        heads: Of its attention.
+        layers: Of it.
+        dropout: In it.
+        hidden: Width between a step's words and what they name.
+        word_dropout: Before and after that.
     """
 
     def __init__(
         self,
         text_width: int,
+        words_width: int,
         width: int = 128,
         heads: int = 4,
         layers: int = 2,
         dropout: float = 0.1,
+        hidden: int = 256,
         word_dropout: float = 0.3,
     ) -> None:
         super().__init__()
@@ -82,40 +65,36 @@ class InstructionReader(nn.Module):
         self.encoder = nn.TransformerEncoder(
             layer, layers, nn.LayerNorm(width), enable_nested_tensor=False
         )
-        self.place = nn.Linear(width, 1 + MAX_STEPS)
-        self.emotion = nn.Sequential(
-            nn.LayerNorm(text_width),
+        self.mark = nn.Linear(width, 3)
+        self.time = nn.Linear(width, 1)
+        self.meaning = nn.Sequential(
+            nn.LayerNorm(words_width),
             nn.Dropout(word_dropout),
-            nn.Linear(text_width, width),
+            nn.Linear(words_width, hidden),
             nn.GELU(),
             nn.Dropout(word_dropout),
-            nn.Linear(width, len(Emotion)),
-        )
-        self.intensity = nn.Sequential(
-            nn.Linear(text_width + width, width), nn.GELU(), nn.Linear(width, 1)
+            nn.Linear(hidden, len(Emotion) + 1),
         )
 
-    def forward(
-        self, tokens: Tensor, mask: Tensor, places: Tensor | None = None
-    ) -> InstructionReading:
-        """Read N sentences.
+    def forward(self, tokens: Tensor, mask: Tensor) -> InstructionReading:
+        """Find the words in N sentences.
 
         Args:
             tokens: (N, T, D) embeddings, T at most 77.
             mask: (N, T) bool, true where there is a token.
-            places: (N, T) the step to which each token belongs, 0 or below for none, where it is
-                known; the emotions are told from these tokens.
         """
-        words = self.enter(tokens) + self.positions[: tokens.shape[1]]
-        words = self.encoder(words, src_key_padding_mask=~mask)
-        logits = self.place(words)
-        weights = logits.softmax(-1)[..., 1:] * mask[..., None]
-        present = weights.amax(dim=1)
-        if places is not None:
-            weights = F.one_hot(places.clamp(min=0), 1 + MAX_STEPS)[..., 1:].to(weights)
-        shares = (weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)).mT
-        named = shares @ tokens
-        context = torch.cat([named, shares @ words], dim=-1)
-        return InstructionReading(
-            logits, present, self.emotion(named), self.intensity(context).squeeze(-1)
-        )
+        read = self.enter(tokens) + self.positions[: tokens.shape[1]]
+        read = self.encoder(read, src_key_padding_mask=~mask)
+        return InstructionReading(self.mark(read), self.time(read).squeeze(-1))
+
+    def name(self, words: Tensor) -> tuple[Tensor, Tensor]:
+        """What words name.
+
+        Args:
+            words: (..., W) their embeddings.
+
+        Returns:
+            (..., 8) logits of the emotions, and (...) natural logarithms of the intensity.
+        """
+        meaning = self.meaning(words)
+        return meaning[..., :-1], meaning[..., -1]

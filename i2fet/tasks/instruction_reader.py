@@ -10,50 +10,60 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from i2fet.emotions import Emotion
-from i2fet.nn.instruction_reader import InstructionReader, InstructionReading
+from i2fet.nn.instruction_reader import BEGIN, INSIDE, OUTSIDE, InstructionReader
 from i2fet.tasks.schedule import one_cycle
 
 Batch = dict[str, Tensor]
 
 NEUTRAL = list(Emotion).index(Emotion.NEUTRAL)
+IGNORED = -100
+"""Label of what a loss ignores: padding, and steps after the last."""
 
 
 class InstructionReaderTask(LightningModule):
     """Which expressions a sentence asks for, and how strong each is.
 
-    Batches are those of `datamodules.instructions`. The loss sums the cross entropy of the step to
-    which each token belongs, that of the emotions of the tokens of a step, and the squared error of
-    the logarithm of their intensities. Logged besides: `val/sequence`, the share of the sentences
-    that are read right as a whole; `val/asking` and `val/silent`, that of the sentences that ask
-    for an expression, and of the others, told as such.
+    Batches are those of `datamodules.instructions`. The loss sums the cross entropy of the tokens'
+    marks, the pairwise ranking loss of the steps' times, the cross entropy of the emotions that
+    the words of each step name, and the squared error of the logarithm of their intensities.
+    Logged besides, as shares of the sentences: `val/found`, whose words are found exactly;
+    `val/ordered`, of those of several steps, put in order; `val/asking` and `val/silent`, told to
+    ask for an expression, or not, as they do; and `val/named`, the share of the steps whose
+    words, once found, name the right emotion.
 
     Args:
-        text_width: D of the text encoder.
-        width: See `InstructionReader`, as the next four.
-        heads: Of the attention.
-        layers: Of the transformer.
-        dropout: In the transformer.
-        word_dropout: Before the emotion is told.
+        text_width: Size of a token's embedding.
+        words_width: See `InstructionReader`, as the next six.
+        width: Of the transformer.
+        heads: Of its attention.
+        layers: Of it.
+        dropout: In it.
+        hidden: Width between words and what they name.
+        word_dropout: Before and after that.
         learning_rate: Highest, of AdamW and a one-cycle schedule.
         weight_decay: Of AdamW.
-        intensity_weight: Of the intensities' error.
+        smoothing: Of the emotions' labels.
     """
 
     def __init__(
         self,
         text_width: int = 384,
+        words_width: int = 384,
         width: int = 128,
         heads: int = 4,
         layers: int = 2,
         dropout: float = 0.1,
+        hidden: int = 256,
         word_dropout: float = 0.3,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.02,
-        intensity_weight: float = 1.0,
+        smoothing: float = 0.1,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.network = InstructionReader(text_width, width, heads, layers, dropout, word_dropout)
+        self.network = InstructionReader(
+            text_width, words_width, width, heads, layers, dropout, hidden, word_dropout
+        )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
@@ -63,40 +73,67 @@ class InstructionReaderTask(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The losses and metrics."""
-        size = len(batch["emotions"])
         losses = self.losses(batch)
+        size = len(batch["places"])
         self.log_dict({f"val/{name}": value for name, value in losses.items()}, batch_size=size)
-        reading = self.network(batch["tokens"], batch["mask"])
-        right, asks = self.right(reading, batch["emotions"]), batch["emotions"][:, 0] >= 0
-        told = (reading.steps > 0) == asks
-        for name, values in {
-            "sequence": right,
-            "asking": told[asks],
-            "silent": told[~asks],
-        }.items():
+        for name, values in self.judge(batch).items():
             if len(values):
                 self.log(f"val/{name}", values.float().mean(), batch_size=len(values))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The weighted parts of the loss."""
-        reading = self.network(batch["tokens"], batch["mask"], batch["places"])
-        emotions = batch["emotions"]
+        """The parts of the loss."""
+        reading = self.network(batch["tokens"], batch["mask"])
+        logits, log_intensity = self.network.name(batch["words"])
+        emotions, smoothing = batch["emotions"], self.hparams["smoothing"]
         graded = (emotions >= 0) & (emotions != NEUTRAL)
-        errors = reading.log_intensity - batch["intensities"].log()
+        errors = log_intensity - batch["intensities"].log()
+        earlier, later = _pairs(reading.times, batch["places"])
         return {
-            "places": F.cross_entropy(reading.places.mT, batch["places"]),
-            "emotions": F.cross_entropy(reading.emotions.mT, emotions),
-            "intensity": self.hparams["intensity_weight"] * errors[graded].square().mean(),
+            "marks": F.cross_entropy(reading.marks.mT, mark(batch["places"])),
+            "times": F.softplus(earlier - later).mean() if len(earlier) else earlier.sum(),
+            "emotions": F.cross_entropy(logits.mT, emotions, label_smoothing=smoothing),
+            "intensity": errors[graded].square().mean(),
         }
 
-    @staticmethod
-    def right(reading: InstructionReading, emotions: Tensor) -> Tensor:
-        """(N,) bool, whether all of a sentence was read as (N, 6) emotions say."""
-        shown = emotions >= 0
-        same = (reading.emotions.argmax(-1) == emotions) | ~shown
-        return same.all(dim=1) & (reading.steps == shown.sum(dim=1))
+    def judge(self, batch: Batch) -> dict[str, Tensor]:
+        """Bools of what is right, by the names of the metrics."""
+        reading = self.network(batch["tokens"], batch["mask"])
+        logits, _ = self.network.name(batch["words"])
+        meant, found = mark(batch["places"]), reading.marks.argmax(-1)
+        asks = (meant > OUTSIDE).any(dim=1)
+        told = ((found > OUTSIDE) & batch["mask"]).any(dim=1) == asks
+        earlier, later = _pairs(reading.times, batch["places"])
+        shown = batch["emotions"] >= 0
+        return {
+            "found": ((found == meant) | ~batch["mask"]).all(dim=1),
+            "ordered": earlier < later,
+            "asking": told[asks],
+            "silent": told[~asks],
+            "named": (logits.argmax(-1) == batch["emotions"])[shown],
+        }
 
     def configure_optimizers(self) -> Any:
         """AdamW under a one-cycle schedule over the whole training."""
         hparams = self.hparams
         return one_cycle(self, hparams["learning_rate"], hparams["weight_decay"], 0.1)
+
+
+def mark(places: Tensor) -> Tensor:
+    """(N, T) marks of tokens.
+
+    Args:
+        places: (N, T) the step to which each token belongs, from 1, or 0, or `IGNORED`.
+    """
+    before = F.pad(places, (1, 0))[:, :-1]
+    inside = torch.where(places == before, INSIDE, BEGIN)
+    return torch.where(places > 0, inside, places.clamp(max=OUTSIDE))
+
+
+def _pairs(times: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean times of the tokens of two steps of a sentence, for all pairs: earlier and later."""
+    steps = torch.arange(1, int(places.max().clamp(min=0)) + 1, device=places.device)
+    own = (places[:, None] == steps[:, None]).to(times)
+    means = (own * times[:, None]).sum(dim=-1) / own.sum(dim=-1).clamp(min=1)
+    one, other = torch.triu_indices(len(steps), len(steps), 1, device=places.device)
+    both = own.any(dim=-1)[:, one] & own.any(dim=-1)[:, other]
+    return means[:, one][both], means[:, other][both]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from i2fet.emotions import Emotion
 from i2fet.errors import AssetError, InstructionError
@@ -23,13 +25,17 @@ from i2fet.instructions import (
     is_plain,
     parse_instruction,
 )
-from i2fet.nn.instruction_reader import InstructionReader
+from i2fet.nn.instruction_reader import BEGIN, INSIDE, OUTSIDE, InstructionReader
 from i2fet.text import TextEncoder, load_text_encoder
+from i2fet.text.base import embed_words
 
 READER_FILE = Path(__file__).parents[1] / "nn" / "instruction_reader.safetensors"
 REMEDY = "install i2fet again, or train it with `make train-language`"
 EXAMPLE = "such as 'from sad to happy'"
 EMOTIONS = tuple(Emotion)
+
+LATER = 4.0
+"""Difference of the times of neighbouring words above which they are not one mention."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,39 @@ class Heard:
 
     Attributes:
         steps: The expressions, in order; none if it asks for none.
-        asking: Probability that it asks for an expression at all.
         confidence: Probability that the steps are right.
     """
 
     steps: tuple[Step, ...]
-    asking: float
     confidence: float
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Words that name an expression to be shown.
+
+    Attributes:
+        start: Their first character in the sentence.
+        stop: The one after their last.
+        time: The greater, the later the expression is shown.
+    """
+
+    start: int
+    stop: int
+    time: float
+
+
+@dataclass(frozen=True)
+class Named:
+    """What words name.
+
+    Attributes:
+        step: The expression.
+        probability: That it is this one.
+    """
+
+    step: Step
+    probability: float
 
 
 class Listener:
@@ -56,19 +88,22 @@ class Listener:
 
     Args:
         network: The network.
-        encoder: The text encoder that it was trained on.
-        least_asking: Sentences below this probability are refused as asking for no expression.
-        least_confidence: Readings below this one are refused as unsure.
+        encoder: The text encoder of sentences that it was trained on.
+        words_encoder: That of words by themselves.
+        least_asking: Tokens below this probability name no expression; a sentence of such tokens
+            is refused as asking for none.
+        least_confidence: Readings below this probability are refused as unsure.
     """
 
     def __init__(
         self,
         network: InstructionReader,
         encoder: TextEncoder,
+        words_encoder: TextEncoder,
         least_asking: float = 0.5,
         least_confidence: float = 0.0,
     ) -> None:
-        self.network, self.encoder = network.eval(), encoder
+        self.network, self.encoder, self.words_encoder = network.eval(), encoder, words_encoder
         self.least_asking, self.least_confidence = least_asking, least_confidence
 
     @torch.no_grad()
@@ -81,19 +116,35 @@ class Listener:
         text = self.encoder.encode(sentences)
         longest = int(text.mask.sum(dim=1).max())
         reading = self.network(text.tokens[:, :longest], text.mask[:, :longest])
-        emotions, intensities = reading.emotions.argmax(-1), reading.log_intensity.exp()
-        return [
-            Heard(
-                _merge(emotions[row, :count].tolist(), intensities[row, :count].tolist()),
-                float(reading.asking[row]),
-                float(reading.confidence[row]),
+        marks, spans = reading.marks.softmax(dim=-1), self.encoder.token_spans(sentences)
+        found = [
+            _find(own, marks[row], reading.times[row], self.least_asking)
+            for row, own in enumerate(spans)
+        ]
+        named = iter(
+            self._name(
+                [
+                    sentence[mention.start : mention.stop]
+                    for sentence, mentions in zip(sentences, found, strict=True)
+                    for mention in mentions
+                ]
             )
-            for row, count in enumerate(reading.steps.tolist())
+        )
+        return [
+            _put_in_order(marks[row, : len(own)], mentions, list(islice(named, len(mentions))))
+            for row, (own, mentions) in enumerate(zip(spans, found, strict=True))
         ]
 
-    def asks(self, heard: Heard) -> bool:
-        """Whether a sentence asks for an expression at all."""
-        return bool(heard.steps) and heard.asking >= self.least_asking
+    def _name(self, words: Sequence[str]) -> list[Named]:
+        if not words:
+            return []
+        logits, log_intensity = self.network.name(embed_words(self.words_encoder, words))
+        probability, emotion = logits.softmax(dim=-1).max(dim=-1)
+        columns = (emotion.tolist(), log_intensity.exp().tolist(), probability.tolist())
+        return [
+            Named(_step(EMOTIONS[number], intensity), sure)
+            for number, intensity, sure in zip(*columns, strict=True)
+        ]
 
     def __call__(self, instruction: str) -> tuple[Step, ...]:
         """The expressions to be shown, in order.
@@ -109,7 +160,7 @@ class Listener:
             named = [mention.emotion for mention in parse_instruction(instruction)]
             same = named == [step.emotion for step in heard.steps]
             return heard.steps if same else tuple(map(Step, named))
-        if not self.asks(heard):
+        if not heard.steps:
             raise InstructionError(
                 f"no expression is asked for in {instruction!r}, as far as it was understood; "
                 f"name one or several, {EXAMPLE}"
@@ -122,12 +173,11 @@ class Listener:
         return heard.steps
 
 
-def load_listener(path: Path = READER_FILE, encoder: TextEncoder | None = None) -> Listener:
+def load_listener(path: Path = READER_FILE) -> Listener:
     """The listener with a trained network, by default the one that comes with the package.
 
     Args:
         path: Of the network.
-        encoder: The text encoder that it was trained on, if already there.
 
     Raises:
         AssetError: If the file is missing or broken.
@@ -140,11 +190,11 @@ def load_listener(path: Path = READER_FILE, encoder: TextEncoder | None = None) 
             state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         network = InstructionReader(**notes["config"])
         network.load_state_dict(state)
-        name, least = notes["text"], notes["least"]
+        text, words, least = notes["text"], notes["words"], notes["least"]
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise AssetError(f"the instruction reader {path} is broken ({reason}); {REMEDY}") from error
-    return Listener(network, encoder or load_text_encoder(name), **least)
+    return Listener(network, load_text_encoder(text), load_text_encoder(words), **least)
 
 
 def save_listener(listener: Listener, config: Mapping[str, Any], path: Path, **notes: str) -> None:
@@ -159,6 +209,7 @@ def save_listener(listener: Listener, config: Mapping[str, Any], path: Path, **n
     known = {
         "config": dict(config),
         "text": listener.encoder.name,
+        "words": listener.words_encoder.name,
         "least": {
             "least_asking": listener.least_asking,
             "least_confidence": listener.least_confidence,
@@ -169,10 +220,39 @@ def save_listener(listener: Listener, config: Mapping[str, Any], path: Path, **n
         save_file(state, unfinished, {"notes": json.dumps({**notes, **known}, sort_keys=True)})
 
 
-def _merge(emotions: Sequence[int], intensities: Sequence[float]) -> tuple[Step, ...]:
-    """Steps in quarters of the plain intensity; repetitions in a row count once."""
-    steps = []
-    for emotion, intensity in zip((EMOTIONS[n] for n in emotions), intensities, strict=True):
-        within = min(max(round(4 * intensity) / 4, MIN_INTENSITY), MAX_INTENSITY)
-        steps.append(Step(emotion, 1.0 if emotion is Emotion.NEUTRAL else within))
-    return tuple(step for step, _ in groupby(steps))
+def _find(
+    spans: Sequence[tuple[int, int]], marks: Tensor, times: Tensor, least: float
+) -> list[Mention]:
+    """The mentions among tokens, of which (T, 3) probabilities of marks and (T,) times are told.
+
+    Neighbours are one mention, unless the first is to be shown later, as in "cease crying".
+    """
+    groups: list[list[int]] = []
+    said = (1 - marks[:, OUTSIDE] >= least).tolist()
+    begins = (marks[:, BEGIN] > marks[:, INSIDE]).tolist()
+    for token, (start, stop) in enumerate(spans):
+        if start == stop or not said[token]:
+            continue
+        later = bool(groups) and float(times[groups[-1]].mean() - times[token]) > LATER
+        if groups and groups[-1][-1] == token - 1 and not (later and begins[token]):
+            groups[-1].append(token)
+        else:
+            groups.append([token])
+    return [Mention(spans[g[0]][0], spans[g[-1]][1], float(times[g].mean())) for g in groups]
+
+
+def _put_in_order(marks: Tensor, mentions: Sequence[Mention], named: Sequence[Named]) -> Heard:
+    """What was heard of a sentence; repetitions in a row count once."""
+    order = sorted(range(len(mentions)), key=lambda n: mentions[n].time)
+    gaps = [mentions[two].time - mentions[one].time for one, two in pairwise(order)]
+    confidence = float(marks.amax(dim=-1).prod())
+    confidence *= math.prod(one.probability for one in named)
+    confidence *= math.prod(1 / (1 + math.exp(-gap)) for gap in gaps)
+    steps = tuple(step for step, _ in groupby(named[n].step for n in order))
+    return Heard(steps, confidence)
+
+
+def _step(emotion: Emotion, intensity: float) -> Step:
+    """In quarters of the plain intensity."""
+    within = min(max(round(4 * intensity) / 4, MIN_INTENSITY), MAX_INTENSITY)
+    return Step(emotion, 1.0 if emotion is Emotion.NEUTRAL else within)

@@ -65,13 +65,13 @@ def test_the_rule_reader_refuses_what_it_does_not_know():
 
 def test_the_report_has_a_row_for_each_set_and_reader(tmp_path, capsys):
     torch.manual_seed(0)
-    config = {"text_width": 384, "width": 16, "heads": 2, "layers": 1}
-    encoder = load_text_encoder("minilm-words")
+    config = {"text_width": 384, "words_width": 384, "width": 16, "heads": 2, "layers": 1}
+    encoders = map(load_text_encoder, ("minilm-words", "minilm"))
     path = tmp_path / "reader.safetensors"
-    save_listener(Listener(InstructionReader(**config), encoder), config, path)
+    save_listener(Listener(InstructionReader(**config), *encoders), config, path)
     main(["--reader", str(path), "--sentences", "12", "--output", str(tmp_path / "report")])
     records = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert len(records) == 6
+    assert len(records) == 5
     assert set(records["new words"]) == {"as shipped", "network", "rule"}
     assert records["new words"]["as shipped"]["sentences"] == 12
     printed = capsys.readouterr().out

@@ -5,17 +5,20 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 
 from datamodules.instructions import (
-    IGNORED,
     EmbeddedSentences,
     InstructionDataModule,
     LengthBatches,
+    embed,
     locate_steps,
 )
 from datamodules.sentences import Sentence
 from i2fet.emotions import Emotion
 from i2fet.instructions import Step
-from i2fet.nn.instruction_reader import InstructionReading
+from i2fet.nn.instruction_reader import BEGIN, INSIDE, OUTSIDE, InstructionReading
 from i2fet.tasks import InstructionReaderTask
+from i2fet.tasks.instruction_reader import IGNORED, mark
+from i2fet.text import load_text_encoder
+from i2fet.text.base import CARRIER
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,24 @@ def test_batches_hold_what_the_sentences_ask_for(data):
     last = torch.where(batch["mask"], batch["places"], 0).amax(dim=1)
     torch.testing.assert_close(shown.sum(dim=1), last)
     assert not batch["tokens"][~batch["mask"]].any()
-    assert batch["tokens"].shape[-1] == data.text_encoder.width
+    assert batch["tokens"].shape[-1] == batch["words"].shape[-1] == 384
+
+
+def test_words_are_embedded_by_themselves():
+    steps = (Step(Emotion.FEAR), Step(Emotion.HAPPINESS))
+    sentence = Sentence("Happy after fear", steps, ((12, 16), (0, 5)))
+    encoders = [load_text_encoder(name) for name in ("minilm-words", "minilm")]
+    batch = EmbeddedSentences(embed([sentence], *encoders))[[0]]
+    for row, word in enumerate(("fear", "happy")):
+        text = encoders[1].encode([CARRIER.format(word)])
+        expected = text.tokens[0, text.mask[0]].mean(dim=0)
+        torch.testing.assert_close(batch["words"][0, row], expected, atol=2e-3, rtol=2e-3)
+
+
+def test_marks_begin_where_a_step_does():
+    places = torch.tensor([[0, 2, 2, 1, 0, 1, 1, IGNORED]])
+    expected = [OUTSIDE, BEGIN, INSIDE, BEGIN, OUTSIDE, BEGIN, INSIDE, IGNORED]
+    assert mark(places).tolist() == [expected]
 
 
 def test_embeddings_are_read_from_the_cache(data, monkeypatch):
@@ -57,12 +77,17 @@ def test_embeddings_are_read_from_the_cache(data, monkeypatch):
     torch.testing.assert_close(again.train.tensors["tokens"], data.train.tensors["tokens"])
 
 
-def test_right_counts_whole_sentences():
-    emotions = torch.tensor([[1, 4, IGNORED], [1, 4, IGNORED], [1, IGNORED, IGNORED]])
-    logits = torch.nn.functional.one_hot(torch.tensor([[1, 4, 0], [1, 3, 0], [1, 4, 0]]), 8).float()
-    present = torch.tensor([[0.9, 0.9, 0.1]]).expand(3, 3)
-    reading = InstructionReading(torch.zeros(3, 2, 7), present, logits, torch.zeros(3, 3))
-    assert InstructionReaderTask.right(reading, emotions).tolist() == [True, False, False]
+def test_a_perfect_reading_has_no_fault(data):
+    batch = next(iter(data.val_dataloader()))
+    task = InstructionReaderTask(width=16, heads=2, layers=1).eval()
+    marks = torch.nn.functional.one_hot(mark(batch["places"]).clamp(min=0), 3).float()
+    perfect = InstructionReading(marks, batch["places"].float())
+    task.network.forward = lambda tokens, mask: perfect
+    judged = task.judge(batch)
+    assert all(judged[name].all() for name in ("found", "ordered", "asking", "silent"))
+    backwards = InstructionReading(marks.flip(-1), -batch["places"].float())
+    task.network.forward = lambda tokens, mask: backwards
+    assert not any(task.judge(batch)[name].any() for name in ("found", "ordered"))
 
 
 def test_training_lowers_the_losses(data, tmp_path):
@@ -81,6 +106,8 @@ def test_training_lowers_the_losses(data, tmp_path):
     )
     trainer.fit(task, data)
     after = {name: value.item() for name, value in task.eval().losses(batch).items()}
-    assert after["places"] < 0.6 * before["places"]
+    assert after["marks"] < 0.7 * before["marks"]
+    assert after["times"] < before["times"]
     assert after["emotions"] < before["emotions"]
-    assert set(trainer.callback_metrics) >= {"val/sequence", "val/asking", "val/silent"}
+    names = ("found", "ordered", "asking", "silent", "named")
+    assert {f"val/{name}" for name in names} <= set(trainer.callback_metrics)

@@ -7,7 +7,14 @@ from i2fet.emotions import Emotion
 from i2fet.errors import AssetError, InstructionError
 from i2fet.instructions import TEMPLATES, Step
 from i2fet.nn.instruction_reader import InstructionReader
-from i2fet.text.listener import READER_FILE, Heard, Listener, load_listener, save_listener
+from i2fet.text.listener import (
+    READER_FILE,
+    Heard,
+    Listener,
+    _find,
+    load_listener,
+    save_listener,
+)
 
 A, C, D, F, H, SA, SU, N = Emotion
 
@@ -68,7 +75,9 @@ def test_sentences_that_ask_for_no_expression_are_refused(listener, text):
 
 
 def test_an_unsure_reading_is_told_with_what_was_understood(listener):
-    unsure = Listener(listener.network, listener.encoder, least_confidence=1.1)
+    unsure = Listener(
+        listener.network, listener.encoder, listener.words_encoder, least_confidence=1.1
+    )
     with pytest.raises(InstructionError, match=r"understood as anger.*\d+% certainty"):
         unsure("make this guy really angry")
 
@@ -80,9 +89,26 @@ def test_plain_sentences_are_refused_by_rule(listener, text):
 
 
 def test_plain_sentences_are_read_by_rule_and_graded_by_the_network(listener):
-    heard = Heard((Step(F, 1.5),), 1.0, 1.0)
+    heard = Heard((Step(F, 1.5),), 1.0)
     assert listener.decide("show terror", heard) == (Step(F, 1.5),)
     assert listener.decide("show grief", heard) == (Step(SA),)
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [((-5, 6), [(0, 12)]), ((0, 0), [(0, 12)]), ((6, -5), [(0, 5), (6, 12)])],
+)
+def test_neighbours_are_one_mention_unless_the_first_is_shown_later(times, expected):
+    begins = torch.tensor([[0.0, 1.0, 0.0]] * 2)
+    found = _find([(0, 5), (6, 12)], begins, torch.tensor(times, dtype=torch.float), least=0.5)
+    assert [(mention.start, mention.stop) for mention in found] == expected
+
+
+def test_tokens_below_the_threshold_are_not_said():
+    marks = torch.tensor([[0.7, 0.3, 0.0], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    spans, times = [(0, 4), (5, 8), (9, 12)], torch.zeros(3)
+    for least, expected in ((0.6, 0), (0.4, 1)):
+        assert len(_find(spans, marks, times, least)) == expected
 
 
 def test_long_sentences_are_refused(listener):
@@ -92,8 +118,10 @@ def test_long_sentences_are_refused(listener):
 
 def test_a_saved_network_reads_as_before(tmp_path, listener):
     torch.manual_seed(0)
-    config = {"text_width": 384, "width": 16, "heads": 2, "layers": 1}
-    small = Listener(InstructionReader(**config), listener.encoder, 0.3, 0.2)
+    config = {"text_width": 384, "words_width": 384, "width": 16, "heads": 2, "layers": 1}
+    small = Listener(
+        InstructionReader(**config), listener.encoder, listener.words_encoder, 0.3, 0.2
+    )
     save_listener(small, config, tmp_path / "reader.safetensors", trained="nothing")
     loaded = load_listener(tmp_path / "reader.safetensors")
     assert (loaded.least_asking, loaded.least_confidence) == (0.3, 0.2)
