@@ -175,10 +175,8 @@ def _read_all(
     parts: Sequence[Part], encoder: FaceEncoder, load: Callable[[], FaceEncoder], workers: int
 ) -> None:
     """Have every part in its file."""
-    if workers > 1:
-        done = share_out(partial(_read, partial(_load_once, load)), parts, workers)
-    else:
-        done = map(partial(_read, lambda: encoder), parts)
+    there, here = partial(_read, partial(_load_once, load)), partial(_read, lambda: encoder)
+    done = share_out(there, parts, workers, here)
     for _ in track(done, f"Reading {parts[0].faces.root.name}", total=len(parts)):
         pass
 

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from threading import Thread
 from typing import TypeVar
@@ -34,30 +34,54 @@ def one_thread() -> Iterator[None]:
 
 
 def share_out(
-    function: Callable[[_Item], _Result], items: Sequence[_Item], workers: int
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    workers: int,
+    here: Callable[[_Item], _Result] | None = None,
 ) -> Iterator[_Result]:
     """Call a function with every item, in processes that use one thread each.
 
-    A single worker is the calling process itself, which uses one thread for as long.
-
-    When the caller is interrupted, the items that are being worked on are finished and no other is
-    begun; when it is killed, the processes end at once.
+    The calling process is one of them, and works from the end while the others start. When it is
+    interrupted, the items on which the others work are finished and no other is begun; when it is
+    killed, they end at once.
 
     Args:
         function: Can be pickled, as can its results.
         items: To be worked on.
         workers: Number of processes.
+        here: Used by the calling process in place of `function`; need not be picklable.
 
     Yields:
         The results, in the items' order.
     """
+    here = one_thread()(here or function)
     if workers == 1:
-        yield from map(one_thread()(function), items)
+        yield from map(here, items)
         return
     # Spawned, since threads of torch, Warp and MediaPipe do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker) as pool:
-        yield from pool.map(function, items)
+    pool = ProcessPoolExecutor(workers - 1, context, _start_worker)
+    try:
+        yield from _help(here, items, [pool.submit(function, item) for item in items])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _help(
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    futures: Sequence[Future[_Result]],
+) -> Iterator[_Result]:
+    """The results of all items; those on which nobody works are done here, the last ones first."""
+    done: dict[int, _Result] = {}
+    last = iter(reversed(range(len(items))))
+    for place, future in enumerate(futures):
+        while place not in done and not future.done():
+            free = next((other for other in last if futures[other].cancel()), None)
+            if free is None:
+                break
+            done[free] = function(items[free])
+        yield done.pop(place) if place in done else future.result()
 
 
 def _start_worker() -> None:
