@@ -21,6 +21,7 @@ from i2fet.emotions import Emotion
 from i2fet.tasks.instruction_reader import IGNORED
 from i2fet.text import TextEncoder, load_text_encoder
 from i2fet.text.base import embed_words
+from i2fet.text.degrees import DEGREES
 
 Batch = dict[str, Tensor]
 
@@ -220,6 +221,7 @@ class InstructionDataModule(LightningDataModule):
         hparams = self.hparams
         count = hparams["val_sentences" if part == "val" else "sentences"]
         sources = b"".join(path.read_bytes() for path in (VOCABULARY_FILE, FORMS_FILE))
+        sources += repr(DEGREES).encode()
         key = {
             "version": SENTENCES_VERSION,
             "grammar": hashlib.sha256(sources).hexdigest(),

@@ -23,6 +23,7 @@ import yaml
 
 from i2fet.emotions import Emotion
 from i2fet.instructions import MAX_INTENSITY, MIN_INTENSITY, Step
+from i2fet.text.degrees import DEGREES
 
 T = TypeVar("T")
 Part = Literal["train", "val", "test", "all"]
@@ -223,7 +224,7 @@ class Grammar:
         }
         self.degrees = {
             kind: [(factor, degree) for factor, line in rows.items() for degree in _items(line)]
-            for kind, rows in texts["degrees"].items()
+            for kind, rows in DEGREES.items()
         }
         self.polite = texts["polite"].splitlines()
         self.faces = _items(texts["faces"])

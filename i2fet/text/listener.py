@@ -28,6 +28,7 @@ from i2fet.instructions import (
 from i2fet.nn.instruction_reader import BEGIN, INSIDE, OUTSIDE, InstructionReader
 from i2fet.text import TextEncoder, load_text_encoder
 from i2fet.text.base import embed_words
+from i2fet.text.degrees import split_degree
 
 READER_FILE = Path(__file__).parents[1] / "nn" / "instruction_reader.safetensors"
 REMEDY = "install i2fet again, or train it with `make train-language`"
@@ -84,7 +85,8 @@ class Listener:
 
     A sentence that consists of the words of our own templates and `SYNONYMS` is read by
     `parse_instruction`, whose refusals stand; the network then only tells the intensities, where it
-    has understood the same expressions.
+    has understood the same expressions. Known words such as "slightly" are factors on what the
+    network makes of the words beside them.
 
     Args:
         network: The network.
@@ -124,7 +126,7 @@ class Listener:
         named = iter(
             self._name(
                 [
-                    sentence[mention.start : mention.stop]
+                    split_degree(sentence, mention.start, mention.stop)
                     for sentence, mentions in zip(sentences, found, strict=True)
                     for mention in mentions
                 ]
@@ -135,15 +137,16 @@ class Listener:
             for row, (own, mentions) in enumerate(zip(spans, found, strict=True))
         ]
 
-    def _name(self, words: Sequence[str]) -> list[Named]:
-        if not words:
+    def _name(self, graded: Sequence[tuple[str, float]]) -> list[Named]:
+        if not graded:
             return []
+        words, factors = zip(*graded, strict=True)
         logits, log_intensity = self.network.name(embed_words(self.words_encoder, words))
         probability, emotion = logits.softmax(dim=-1).max(dim=-1)
-        columns = (emotion.tolist(), log_intensity.exp().tolist(), probability.tolist())
+        columns = (emotion.tolist(), log_intensity.exp().tolist(), probability.tolist(), factors)
         return [
-            Named(_step(EMOTIONS[number], intensity), sure)
-            for number, intensity, sure in zip(*columns, strict=True)
+            Named(_step(EMOTIONS[number], factor * intensity), sure)
+            for number, intensity, sure, factor in zip(*columns, strict=True)
         ]
 
     def __call__(self, instruction: str) -> tuple[Step, ...]:

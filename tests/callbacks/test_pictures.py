@@ -105,7 +105,7 @@ def test_the_table_counts_every_face_once(trained: tuple[Trainer, Path]) -> None
     assert isinstance(task, I2FETTask)
     emotion = data.batches[0]["emotion"]
     real = {key: data.batches[0][key] for key in ("expression", "pose")}
-    named = nearest_class(task._faces(**real), task.class_means)
+    named = nearest_class(task.face_parameters(**real), task.class_means)
     for shown, label in enumerate(data.emotions):
         for taken, other in enumerate(data.emotions):
             expected = int(((emotion == shown) & (named == taken)).sum())
