@@ -33,6 +33,7 @@ from datamodules.ckplus import read_ckplus
 from datamodules.expression import ExpressionDataModule
 from datamodules.extraction import read_frames
 from datamodules.parallel import one_thread
+from experiments.script import run
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads import load_head
@@ -214,4 +215,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

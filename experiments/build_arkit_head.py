@@ -22,6 +22,7 @@ from PIL import Image
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from experiments.script import run
 from i2fet.coefficients import SHAPE_SIZE
 from i2fet.heads.arkit import ASSET, ArkitHead, save_head
 from i2fet.heads.base import JOINT_NAMES, HeadData
@@ -327,4 +328,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from experiments.script import run
 from experiments.synthetic_faces import sample_faces
 from i2fet.files import replacing
 from i2fet.heads import ArkitHead, load_head
@@ -62,4 +63,4 @@ def main(argv: list[str] | None = None, path: Path = BIAS_FILE) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -23,6 +23,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from datamodules.sentences import Grammar, Part, Sentence
+from experiments.script import run
 from i2fet.emotions import Emotion
 from i2fet.errors import InstructionError
 from i2fet.files import replacing
@@ -240,4 +241,4 @@ def _share(values: Iterable[bool]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -34,6 +34,7 @@ from experiments.readers import (
 )
 from experiments.reliability import Reliability, draw_reliability, measure_reliability
 from experiments.robustness import Robustness, measure_robustness
+from experiments.script import run
 from experiments.synthetic_faces import NO_EMOTION, SIZE, Photos, sample_emotions, take_photos
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
@@ -296,4 +297,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

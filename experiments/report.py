@@ -7,7 +7,6 @@ import base64
 import csv
 import json
 import math
-import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from os.path import relpath
@@ -20,7 +19,8 @@ from jinja2 import Environment, FileSystemLoader
 from callbacks.curves import draw_curves
 from callbacks.drawing import PICTURES
 from callbacks.identity import IDENTITY
-from i2fet.errors import DatasetError, I2fetError
+from experiments import script
+from i2fet.errors import DatasetError
 from i2fet.files import replacing
 from i2fet.training import CONFIG
 
@@ -221,21 +221,16 @@ def write_page(root: Path, page: Path, newest: int) -> int:
     return len(folders)
 
 
-def main(args: list[str] | None = None) -> int:
+def main(args: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, default=Path("outputs"), help="folder of all runs")
     parser.add_argument("-o", "--output", type=Path, default=Path("outputs/report.html"))
     parser.add_argument("--newest", type=int, default=12, help="how many runs to show")
     given = parser.parse_args(args)
-    try:
-        count = write_page(given.runs, given.output, given.newest)
-    except I2fetError as error:
-        print(f"report: {error}", file=sys.stderr)
-        return 2
+    count = write_page(given.runs, given.output, given.newest)
     print(f"report  {given.output} ({count} runs)")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script.run(main)

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from datamodules.album import COEFFICIENTS, FACES, AlbumDataModule
+from experiments.script import run
 from i2fet.coefficients import FaceCoefficients
 from i2fet.nn.face_network import TOLERANCE
 from i2fet.perception.learned import NETWORK_FILE, save_face_network
@@ -70,4 +71,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from experiments.script import run
 from i2fet.tasks import InstructionReaderTask
 from i2fet.text import load_text_encoder
 from i2fet.text.listener import READER_FILE, Listener, save_listener
@@ -69,4 +70,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -16,6 +16,7 @@ import torch
 from smplx.lbs import batch_rigid_transform, lbs
 from torch import Tensor
 
+from experiments.script import run
 from i2fet.heads.base import JAW, JOINT_PARENTS, HeadData, HeadModel
 from i2fet.heads.skinning import linear_blend_skinning, pose_head, rotation_matrices
 
@@ -115,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

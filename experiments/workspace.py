@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import wandb
 
-from i2fet.errors import I2fetError, OptionError
+from experiments.script import run
+from i2fet.errors import OptionError
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
@@ -71,24 +72,19 @@ def layout(entity: str, project: str) -> Workspace:
     )
 
 
-def main(args: list[str] | None = None) -> int:
+def main(args: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entity", help="user or team; your own by default")
     parser.add_argument("--project", default="i2fet")
     given = parser.parse_args(args)
-    try:
-        workspace = layout(given.entity or "", given.project)
-        if not wandb.api.api_key:
-            raise OptionError("no W&B account is known here; run `wandb login` first")
-        workspace.entity = given.entity or wandb.Api().default_entity
-        workspace.save()
-    except I2fetError as error:
-        print(f"workspace: {error}", file=sys.stderr)
-        return 2
+    workspace = layout(given.entity or "", given.project)
+    if not wandb.api.api_key:
+        raise OptionError("no W&B account is known here; run `wandb login` first")
+    workspace.entity = given.entity or wandb.Api().default_entity
+    workspace.save()
     print(f"workspace  {workspace.url}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -12,6 +12,7 @@ import pytest
 from browser import CHROMIUM, browser
 
 from experiments.report import main
+from experiments.script import run
 from i2fet.rendering import write_image, write_video
 
 EPOCHS = 3
@@ -57,7 +58,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(runs: Path) -> Path:
     out = runs / "report.html"
-    assert main(["--runs", str(runs), "-o", str(out)]) == 0
+    main(["--runs", str(runs), "-o", str(out)])
     return out
 
 
@@ -115,7 +116,8 @@ def test_the_configuration_is_linked(page: Path) -> None:
 
 
 def test_a_folder_without_runs_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--runs", str(tmp_path), "-o", str(tmp_path / "a.html")]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        run(lambda: main(["--runs", str(tmp_path), "-o", str(tmp_path / "a.html")]))
     error = capsys.readouterr().err
     assert str(tmp_path) in error
     assert error.count("\n") == 1
