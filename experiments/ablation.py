@@ -141,8 +141,7 @@ def load_grid(name: str) -> Grid:
 
 def configuration(setting: Setting, row: Row, seed: int, folder: Path) -> dict[str, Any]:
     """What `i2fet fit` is to be told: the row's recipe, options and budget."""
-    base = EXPERIMENTS / setting.dataset / f"{row.recipe}.yaml"
-    config: dict[str, Any] = yaml.safe_load(base.read_text())
+    config = _recipe(setting, row)
     size = SIZES[setting.size]
     config["seed_everything"] = seed
     model = {**config["model"].get("init_args", {}), **_departures(row)}
@@ -174,10 +173,10 @@ def configuration(setting: Setting, row: Row, seed: int, folder: Path) -> dict[s
 
 
 def run_folder(setting: Setting, row: Row, seed: int) -> Path:
-    """Where a run is kept: rows with the same options share it."""
+    """Where a run is kept: rows with the same recipe and options share it."""
     options = {
         "setting": asdict(setting),
-        "recipe": row.recipe,
+        "recipe": _recipe(setting, row),
         "model": _departures(row),
         "data": dict(row.data),
     }
@@ -302,6 +301,12 @@ def make_table(name: str, setting: Setting, workers: int) -> Path:
     rows = [reports[start : start + len(seeds)] for start in range(0, len(jobs), len(seeds))]
     scores = [read_scores(each) for each in rows] + [read_scores(reports[:1], "real")]
     return write_table(grid, setting, scores, name)
+
+
+def _recipe(setting: Setting, row: Row) -> dict[str, Any]:
+    file = EXPERIMENTS / setting.dataset / f"{row.recipe}.yaml"
+    recipe: dict[str, Any] = yaml.safe_load(file.read_text())
+    return recipe
 
 
 def _departures(row: Row) -> dict[str, Any]:
