@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,14 @@ def read(folder: Path) -> Iterator[Record]:
         record = Record()
         record.ParseFromString(data)
         yield record
+
+
+def wait_for_end(folder: Path) -> None:
+    """W&B's own process may still be writing when a run has been finished."""
+    give_up = time.monotonic() + 60
+    while not any(record.HasField("exit") for record in read(folder)):
+        assert time.monotonic() < give_up
+        time.sleep(0.2)
 
 
 def history(folder: Path) -> dict[str, Any]:
@@ -98,6 +107,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         assert [fit(folder), fit(folder)] == [0, 0]
     found = sorted((folder / "review/wandb").glob("offline-run-*"))
     assert {path.name for path in (folder / "run").iterdir()} == {"version_0", "version_1"}
+    for run in found:
+        wait_for_end(run)
     return found
 
 
