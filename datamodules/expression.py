@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -160,21 +161,8 @@ class ExpressionDataModule(LightningDataModule):
         self.view = view
         self.seed = seed
         self.split = split
-        self.source = FaceSource(
-            root,
-            dataset,
-            coefficients,
-            encoder,
-            refine,
-            head,
-            cache_dir,
-            workers,
-            apex_frames,
-            unlabelled,
-            frames_per_span,
-            min_expressions,
-            max_head_angle,
-        )
+        options = inspect.signature(FaceSource).parameters
+        self.source = FaceSource(**{name: self.hparams[name] for name in options})
         self.num_samples = self.source.layout.samples if samples is None else samples
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -188,6 +176,11 @@ class ExpressionDataModule(LightningDataModule):
     @property
     def head_name(self) -> str:
         return self.source.head_name
+
+    @property
+    def cache_path(self) -> Path:
+        """Where perceived coefficients are kept."""
+        return self.source.cache_path
 
     @cached_property
     def _text_encoder(self) -> TextEncoder | None:

@@ -22,7 +22,7 @@ from i2fet.nn.losses import (
 )
 from i2fet.nn.prior import Prior
 from i2fet.nn.scaler import CoefficientScaler
-from i2fet.tasks.base import Evaluated, Values
+from i2fet.tasks.base import DataSource, Evaluated, Values
 from i2fet.tasks.pairs import Batch, PairTask
 
 
@@ -103,6 +103,11 @@ class I2FETTask(PairTask):
     def configure_metrics(self) -> None:
         """The diversity of generated faces."""
         self.diversity = DiversityRatio(len(self.provenance.emotions), FACE_PARAMETER_SIZE)
+
+    def adopt_scale(self, data: DataSource) -> None:
+        """As the base class, unless coefficients stay raw."""
+        if self.hparams["scale"] == "standard":
+            super().adopt_scale(data)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Eq. 15 for one batch."""

@@ -56,11 +56,14 @@ class PairTask(BaseTask):
 
     def adopt(self, data: DataSource) -> None:
         """Keep the training set's statistics, class means and vertex spread."""
-        if self.hparams.get("scale") != "raw":
-            self.scaler.adopt(data.statistics)
+        self.adopt_scale(data)
         self.class_means.copy_(self.face_parameters(**data.class_means))
         if self.hparams["vertex_weight"]:
             self.vertex_scale.fill_(data.vertex_scale)
+
+    def adopt_scale(self, data: DataSource) -> None:
+        """Standardise coefficients by the training set."""
+        self.scaler.adopt(data.statistics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Evaluated:
         """Losses, and faces generated from the instructions alone."""

@@ -411,3 +411,7 @@ def test_lightning_trains_twice(module: ExpressionDataModule, tmp_path: Path, wo
     faces = torch.tensor(split["rows"]["val"])[: len(batch["emotion"])]
     assert module.faces.coefficients.expression[faces].equal(batch["expression"])
     assert split["frames"] == [record.frame for record in module.records.records]
+
+
+def test_the_cache_is_where_artifacts_look_for_it(module: ExpressionDataModule) -> None:
+    assert module.cache_path == module.source.cache_path
