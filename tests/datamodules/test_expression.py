@@ -413,5 +413,8 @@ def test_lightning_trains_twice(module: ExpressionDataModule, tmp_path: Path, wo
     assert split["frames"] == [record.frame for record in module.records.records]
 
 
-def test_the_cache_is_where_artifacts_look_for_it(module: ExpressionDataModule) -> None:
-    assert module.cache_path == module.source.cache_path
+def test_the_cache_is_where_artifacts_look_for_it(pictured: Path, tmp_path: Path) -> None:
+    module = make(pictured, tmp_path, coefficients="perceived")
+    assert not module.cache_path.exists()
+    module.prepare_data()
+    assert module.cache_path.is_file()
