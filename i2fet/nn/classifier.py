@@ -64,7 +64,9 @@ def _resnet_features(backbone: str, small_images: bool) -> tuple[nn.Sequential, 
     if small_images:
         resnet.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=2, padding=1, bias=False)
         resnet.maxpool = nn.Identity()
-    return nn.Sequential(*list(resnet.children())[:-2]), resnet.fc.in_features
+    features = nn.Sequential(*list(resnet.children())[:-2])
+    # CPUs convolve faster in this order.
+    return features.to(memory_format=torch.channels_last), resnet.fc.in_features
 
 
 def _histogram_features(image_size: int, dropout: float) -> nn.Sequential:
