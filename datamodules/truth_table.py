@@ -148,9 +148,10 @@ def _actions(faces: FaceCoefficients, head: HeadModel) -> Tensor:
 
 
 def _action_rows(perceived: Tensor, truth: Tensor, head: HeadModel) -> tuple[ActionRow, ...]:
+    spread = truth.std(0) if len(truth) > 1 else truth.new_full(truth.shape[1:], math.nan)
     columns = zip(
         (*head.expression_names, JAW_OPEN),
-        truth.std(0).tolist(),
+        spread.tolist(),
         (perceived - truth).square().mean(0).sqrt().tolist(),
         _correlations(perceived, truth).tolist(),
         strict=True,
