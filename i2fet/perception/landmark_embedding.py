@@ -12,6 +12,7 @@ from torch.nn import functional
 from i2fet.camera import project
 from i2fet.errors import AssetError
 from i2fet.heads.base import HeadModel
+from i2fet.quiet import native_stderr_silenced
 from i2fet.rendering.mesh import render_vertices
 from i2fet.rendering.rasterizer import Fragments, rasterize
 
@@ -55,7 +56,8 @@ def detect(images: np.ndarray) -> tuple[Tensor, Tensor]:
     """Landmarks (N, 468, 2) in pixels and whether a face was found (N,)."""
     found = torch.zeros(len(images), dtype=torch.bool)
     points = torch.zeros(len(images), LANDMARKS, 2)
-    with mp.solutions.face_mesh.FaceMesh(static_image_mode=True) as mesh:
+    face_mesh = mp.solutions.face_mesh.FaceMesh
+    with native_stderr_silenced(), face_mesh(static_image_mode=True) as mesh:
         for row, image in enumerate(images):
             faces = mesh.process(image).multi_face_landmarks
             if faces:
