@@ -184,11 +184,16 @@ train-encoder: | $(READY) ## The face encoder's network on synthetic people; ENC
 .PHONY: train-language
 train-language: | $(READY) ## The instruction reader, on sentences of our own grammar
 	@$(I2FET) fit --config experiments/language/cpu.yaml $(ARGS)
+	@$(I2FET) fit --config experiments/language/words.yaml
 	@$(BIN)/python -m experiments.ship_instruction_reader
 
-outputs/language/held_out.safetensors: | $(READY)
-	@$(I2FET) fit --config experiments/language/held_out.yaml
-	@$(BIN)/python -m experiments.ship_instruction_reader outputs/language/held_out/last.ckpt --output $@
+outputs/language/cpu/last.ckpt: | $(READY)
+	@$(I2FET) fit --config experiments/language/cpu.yaml
+
+outputs/language/held_out.safetensors: outputs/language/cpu/last.ckpt | $(READY)
+	@$(I2FET) fit --config experiments/language/held_out_words.yaml
+	@$(BIN)/python -m experiments.ship_instruction_reader \
+		$< outputs/language/held_out_words/last.ckpt --output $@
 
 .PHONY: language-report
 language-report: outputs/language/held_out.safetensors | $(READY) ## How well instructions are read, words and forms apart

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -17,75 +17,46 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, Sequent
 
 from datamodules.cache import Tensors, default_cache_dir, load_or_build
 from datamodules.sentences import FORMS_FILE, VOCABULARY_FILE, Grammar, Part, Sentence
-from i2fet.emotions import Emotion
 from i2fet.tasks.instruction_reader import IGNORED
 from i2fet.text import TextEncoder, load_text_encoder
-from i2fet.text.base import embed_words
 from i2fet.text.degrees import DEGREES
 
 Batch = dict[str, Tensor]
 
-SENTENCES_VERSION = "2"
+SENTENCES_VERSION = "3"
 """Changes whenever the same seed gives other sentences."""
 
 CHUNK = 256
-MAX_STEPS = 6
-"""Expressions that a composed sentence asks for."""
-
 BUCKET = 32
 """Batches whose sentences are sorted by length before they are shared out, to pad little."""
 
-EMOTIONS = list(Emotion)
 
-
-def embed(
-    sentences: Sequence[Sentence], encoder: TextEncoder, words_encoder: TextEncoder
-) -> Tensors:
-    """Embeddings of N sentences and of the words of their steps, and what these ask for.
+def embed(sentences: Sequence[Sentence], encoder: TextEncoder) -> Tensors:
+    """Embeddings of N sentences.
 
     Returns:
         `tokens` (all tokens, D) float16; `places` (all tokens,) the step to which each belongs,
-        from 1, or 0; `lengths` (N,) number of tokens; `words` (M, W) float16, distinct words of
-        steps; `rows` (N, 6) where the words of each step are in that; `emotions` (N, 6) indices,
-        then `IGNORED`; `intensities` (N, 6).
+        from 1, or 0; `lengths` (N,) number of tokens.
     """
     texts = [sentence.text for sentence in sentences]
-    tokens = _in_chunks(texts, lambda part: _tokens(encoder, part), "sentences")
+    tokens = _tokens(texts, encoder)
     places = map(locate_steps, sentences, encoder.token_spans(texts))
-    named = [[s.text[a:b].lower() for a, b in s.spans] for s in sentences]
-    words = sorted({one for row in named for one in row})
-    numbers = {one: number for number, one in enumerate(words)}
-    rows = torch.zeros(len(sentences), MAX_STEPS, dtype=torch.long)
-    for row, own in enumerate(named):
-        rows[row, : len(own)] = torch.tensor([numbers[one] for one in own], dtype=torch.long)
-    emotions, intensities = label(sentences)
-    embedded = _in_chunks(words, lambda part: list(embed_words(words_encoder, part)), "words")
     return {
         "tokens": torch.cat(tokens),
         "places": torch.tensor([place for sentence in places for place in sentence]),
         "lengths": torch.tensor([len(own) for own in tokens]),
-        "words": torch.stack(embedded),
-        "rows": rows,
-        "emotions": emotions,
-        "intensities": intensities,
     }
 
 
-def _tokens(encoder: TextEncoder, texts: Sequence[str]) -> list[Tensor]:
-    text = encoder.encode(texts)
-    return [tokens[mask] for tokens, mask in zip(text.tokens, text.mask, strict=True)]
-
-
-def _in_chunks(
-    texts: Sequence[str], encode: Callable[[Sequence[str]], list[Tensor]], what: str
-) -> list[Tensor]:
+def _tokens(texts: Sequence[str], encoder: TextEncoder) -> list[Tensor]:
     """Half-precision embeddings of texts, encoded in chunks of similar length."""
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
     embedded: dict[int, Tensor] = {}
-    for start in track(range(0, len(order), CHUNK), f"Embedding {len(texts)} {what}"):
+    for start in track(range(0, len(order), CHUNK), f"Embedding {len(texts)} sentences"):
         rows = order[start : start + CHUNK]
-        values = encode([texts[row] for row in rows])
-        embedded |= {row: value.half() for row, value in zip(rows, values, strict=True)}
+        text = encoder.encode([texts[row] for row in rows])
+        for row, tokens, mask in zip(rows, text.tokens, text.mask, strict=True):
+            embedded[row] = tokens[mask].half()
     return [embedded[row] for row in range(len(texts))]
 
 
@@ -102,19 +73,8 @@ def locate_steps(sentence: Sentence, tokens: Sequence[tuple[int, int]]) -> list[
     ]
 
 
-def label(sentences: Sequence[Sentence]) -> tuple[Tensor, Tensor]:
-    """(N, 6) indices of emotions, then `IGNORED`, and (N, 6) intensities."""
-    emotions = torch.full((len(sentences), MAX_STEPS), IGNORED)
-    intensities = torch.ones(len(sentences), MAX_STEPS)
-    for row, sentence in enumerate(sentences):
-        for column, step in enumerate(sentence.steps):
-            emotions[row, column] = EMOTIONS.index(step.emotion)
-            intensities[row, column] = step.intensity
-    return emotions, intensities
-
-
 class EmbeddedSentences(Dataset[Batch]):
-    """Batches of what `embed` returns: tokens (B, T, D) and words (B, 6, W) float32."""
+    """Batches of what `embed` returns: `tokens` (B, T, D) float32, their `mask` and `places`."""
 
     def __init__(self, tensors: Tensors) -> None:
         self.tensors = tensors
@@ -131,9 +91,6 @@ class EmbeddedSentences(Dataset[Batch]):
             "tokens": pad_sequence([self.tokens[row].float() for row in rows], True),
             "mask": places != IGNORED,
             "places": places,
-            "words": self.tensors["words"][self.tensors["rows"][rows]].float(),
-            "emotions": self.tensors["emotions"][rows],
-            "intensities": self.tensors["intensities"][rows],
         }
 
 
@@ -172,8 +129,7 @@ class InstructionDataModule(LightningDataModule):
         val_sentences: To validate on.
         part: Of words and forms, to train on: "train", or "all" for a reader that is not to be
             evaluated on them.
-        text: The text encoder of sentences.
-        words: The text encoder of the words of a step by themselves.
+        text: The text encoder.
         batch_size: Of both.
         cache_dir: Where embeddings are kept; by default `$I2FET_CACHE` or `outputs/cache`.
         seed: Of all sentences.
@@ -185,7 +141,6 @@ class InstructionDataModule(LightningDataModule):
         val_sentences: int = 1_000,
         part: Part = "train",
         text: str = "minilm-words",
-        words: str = "minilm",
         batch_size: int = 64,
         cache_dir: str | None = None,
         seed: int = 0,
@@ -226,7 +181,6 @@ class InstructionDataModule(LightningDataModule):
             "version": SENTENCES_VERSION,
             "grammar": hashlib.sha256(sources).hexdigest(),
             "text": hparams["text"],
-            "words": hparams["words"],
             "seed": str(hparams["seed"]),
             "count": str(count),
         }
@@ -236,5 +190,4 @@ class InstructionDataModule(LightningDataModule):
 
     def _build(self, part: Part, count: int) -> Tensors:
         sentences = Grammar(part, part).sample(count, Random(self.hparams["seed"]))
-        encoders = (load_text_encoder(self.hparams[name]) for name in ("text", "words"))
-        return embed(sentences, *encoders)
+        return embed(sentences, load_text_encoder(self.hparams["text"]))

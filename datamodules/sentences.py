@@ -71,6 +71,7 @@ STEM_LETTERS = 5
 ARTICLE = re.compile("\\b([Aa]) (?=[\ue000-\ue006]?[aeiou])")
 ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
 SLOT = re.compile(r"\{([1-6x]):(\w+|=[\w ]+)\}")
+RESTING = re.compile(r"\{[1-6]:=([\w ]+)\}")
 PLACE = re.compile(r"\{(\w+)\}")
 THIRD_PERSON = {"be": "is", "have": "has", "go": "goes"}
 
@@ -93,6 +94,21 @@ class Sentence:
     def turned(self) -> bool:
         """Whether it mentions a later step before an earlier one."""
         return list(self.spans) != sorted(self.spans)
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words by themselves, as they may stand in a sentence.
+
+    Attributes:
+        text: The words.
+        step: That they name, if any.
+        kin: What they share with their variants, and with words of their line or form.
+    """
+
+    text: str
+    step: Step | None
+    kin: str
 
 
 @dataclass(frozen=True)
@@ -186,16 +202,23 @@ def divided_vocabulary() -> list[tuple[Phrase, Part]]:
 
 @cache
 def divided_forms() -> list[tuple[Form, Part]]:
-    """The sentence forms, of every kind and number of steps in every part."""
+    """The sentence forms, of every kind and number of steps in every part.
+
+    Those of the paper, and those written after the others had been divided, are in training.
+    """
     groups: dict[tuple[str, int], list[Form]] = defaultdict(list)
     for kind in ("requests", "statements", "none"):
         for line in _texts()[kind].splitlines():
             form = Form(kind, line)
             groups[kind, form.steps].append(form)
-    paper: list[tuple[Form, Part]] = [
-        (Form("requests", line), "train") for line in _texts()["paper"].splitlines()
+    known = {"requests": _texts()["paper"]}, _texts()["more"]
+    trained: list[tuple[Form, Part]] = [
+        (Form(kind, line), "train")
+        for texts in known
+        for kind, lines in texts.items()
+        for line in lines.splitlines()
     ]
-    return [*paper, *(pair for forms in groups.values() for pair in divide(forms))]
+    return [*trained, *(pair for forms in groups.values() for pair in divide(forms))]
 
 
 class Grammar:
@@ -234,6 +257,39 @@ class Grammar:
         """Sentences, of which a share of `SILENT` asks for no expression."""
         return [
             self._silent(rng) if rng.random() < SILENT else self._asking(rng) for _ in range(count)
+        ]
+
+    def words(self, rng: Random) -> list[Words]:
+        """Words that name an expression, and words of the forms and their fillers that name none.
+
+        Each phrase is there for each person of whom it may be said, at times mistyped besides.
+        """
+        unique = {phrase for phrases in self.phrases.values() for phrase in phrases}
+        named = [
+            Words(text, Step(phrase.emotion, phrase.intensity), f"line {phrase.family}")
+            for phrase in sorted(unique, key=lambda phrase: (phrase.family, phrase.text))
+            for text in _inflected(phrase, self.people, rng)
+        ]
+        forms = [*self.silent, *(form for forms in self.asking.values() for form in forms)]
+        at_rest = {words for form in forms for words in RESTING.findall(form.text)}
+        return [
+            *named,
+            *(Words(words, Step(Emotion.NEUTRAL), words) for words in sorted(at_rest)),
+            *(Words(item, None, item) for items in self.fillers.values() for item in items),
+            *(Words(text, None, form.text) for form in forms for text in self._framing(form, rng)),
+        ]
+
+    def _framing(self, form: Form, rng: Random) -> list[str]:
+        """One to three words of a form, for each run of words beside its slots."""
+        text = SLOT.sub("\n", _expand(form.text, rng))
+        person = self._person(rng)
+        text = PLACE.sub(lambda place: person.get(place[1], "\n"), text)
+        runs = [re.findall(r"[\w']+", run) for run in text.split("\n")]
+        starts = [rng.randrange(len(run)) if run else 0 for run in runs]
+        return [
+            " ".join(run[start : start + rng.randint(1, 3)])
+            for run, start in zip(runs, starts, strict=True)
+            if run
         ]
 
     def _asking(self, rng: Random) -> Sentence:
@@ -391,6 +447,15 @@ def _phrases(family: int, row: dict[str, str]) -> list[Phrase]:
         for text in row[kind].split(";")
         if text
     ]
+
+
+def _inflected(phrase: Phrase, people: Sequence[dict[str, Any]], rng: Random) -> list[str]:
+    """A phrase as it is of each of some people, and at times mistyped."""
+    texts = {phrase.text.format(**who["pronouns"]) for who in people}
+    if phrase.kind == "verb":
+        texts |= {third_person(text) for text in texts}
+    wrong = [mistype(text, rng) for text in sorted(texts) if rng.random() < TYPO]
+    return [*sorted(texts), *wrong]
 
 
 def _draw_emotions(count: int, rng: Random) -> list[Emotion]:

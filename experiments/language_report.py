@@ -4,8 +4,9 @@ python -m experiments.language_report [--reader FILE] [--sentences N] [--output 
 
 Prints the tables and writes them as report.md, and as report.json. Three readers stand side
 by side: what `animate` would make of a sentence, the network alone, and the rules alone, which know
-the words of `i2fet.emotions`. The network is the one trained without the words and forms that it is
-tested on; the one that comes with the package knows them all.
+the words of `i2fet.emotions`. The namer is the one trained without the words that it is tested on;
+the one that comes with the package (`--reader`) knows them all. The sentences of `blind.csv` were
+written before their author had seen the vocabulary and the forms.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ from i2fet.text.listener import Listener, load_listener
 Reader = Callable[[Sequence[str]], list[tuple[Step, ...]]]
 """Sentences to what each asks for; nothing where it is refused."""
 
-HAND_WRITTEN = Path(__file__).with_name("language") / "sentences.csv"
+HAND_WRITTEN = {
+    "written by hand": Path(__file__).with_name("language") / "sentences.csv",
+    "written blind": Path(__file__).with_name("language") / "blind.csv",
+}
 INTENSITIES = {"slight": 0.5, "strong": 1.5}
 """Of the words by which hand-written sentences are labelled; 1 without any."""
 
@@ -135,9 +139,9 @@ def read_as_shipped(listener: Listener) -> Reader:
     return read
 
 
-def hand_written() -> list[Sentence]:
+def hand_written(path: Path) -> list[Sentence]:
     """Sentences by hand; their spans, and so their order of mention, are not known."""
-    with open(HAND_WRITTEN, newline="") as file:
+    with open(path, newline="") as file:
         return [Sentence(row["sentence"], _steps(row["steps"])) for row in csv.DictReader(file)]
 
 
@@ -147,7 +151,7 @@ def sets(count: int) -> dict[str, list[Sentence]]:
         name: Grammar(words, forms).sample(count, Random(SEED))
         for name, (words, forms) in MIXES.items()
     }
-    return {**composed, "written by hand": hand_written()}
+    return {**composed, **{name: hand_written(path) for name, path in HAND_WRITTEN.items()}}
 
 
 def table(scores: dict[str, dict[str, Score]]) -> str:

@@ -8,6 +8,7 @@ from i2fet.tasks.instruction_reader import InstructionReaderTask
 from i2fet.tasks.matching import MatchingTask
 from i2fet.tasks.motionclip import MotionClipTask
 from i2fet.tasks.ned import NEDTask
+from i2fet.tasks.word_namer import WordNamerTask
 
 __all__ = [
     "BaseTask",
@@ -19,4 +20,5 @@ __all__ = [
     "MatchingTask",
     "MotionClipTask",
     "NEDTask",
+    "WordNamerTask",
 ]

@@ -9,61 +9,46 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional as F
 
-from i2fet.emotions import Emotion
 from i2fet.nn.instruction_reader import BEGIN, INSIDE, OUTSIDE, InstructionReader
 from i2fet.tasks.schedule import one_cycle
 
 Batch = dict[str, Tensor]
 
-NEUTRAL = list(Emotion).index(Emotion.NEUTRAL)
 IGNORED = -100
-"""Label of what a loss ignores: padding, and steps after the last."""
+"""Label of what a loss ignores: padding."""
 
 
 class InstructionReaderTask(LightningModule):
     """Which expressions a sentence asks for, and how strong each is.
 
     Batches are those of `datamodules.instructions`. The loss sums the cross entropy of the tokens'
-    marks, the pairwise ranking loss of the steps' times, the cross entropy of the emotions that
-    the words of each step name, and the squared error of the logarithm of their intensities.
-    Logged besides, as shares of the sentences: `val/found`, whose words are found exactly;
-    `val/ordered`, of those of several steps, put in order; `val/asking` and `val/silent`, told to
-    ask for an expression, or not, as they do; and `val/named`, the share of the steps whose
-    words, once found, name the right emotion.
+    marks and the pairwise ranking loss of the steps' times. Logged besides, as shares of the
+    sentences: `val/found`, whose words are found exactly; `val/ordered`, of those of several steps,
+    put in order; `val/asking` and `val/silent`, told to ask for an expression, or not, as they do.
 
     Args:
         text_width: Size of a token's embedding.
-        words_width: See `InstructionReader`, as the next six.
         width: Of the transformer.
         heads: Of its attention.
         layers: Of it.
         dropout: In it.
-        hidden: Width between words and what they name.
-        word_dropout: Before and after that.
         learning_rate: Highest, of AdamW and a one-cycle schedule.
         weight_decay: Of AdamW.
-        smoothing: Of the emotions' labels.
     """
 
     def __init__(
         self,
         text_width: int = 384,
-        words_width: int = 384,
         width: int = 128,
         heads: int = 4,
         layers: int = 2,
         dropout: float = 0.1,
-        hidden: int = 256,
-        word_dropout: float = 0.3,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.02,
-        smoothing: float = 0.1,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.network = InstructionReader(
-            text_width, words_width, width, heads, layers, dropout, hidden, word_dropout
-        )
+        self.network = InstructionReader(text_width, width, heads, layers, dropout)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
@@ -83,33 +68,24 @@ class InstructionReaderTask(LightningModule):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The parts of the loss."""
         reading = self.network(batch["tokens"], batch["mask"])
-        logits, log_intensity = self.network.name(batch["words"])
-        emotions, smoothing = batch["emotions"], self.hparams["smoothing"]
-        graded = (emotions >= 0) & (emotions != NEUTRAL)
-        errors = log_intensity - batch["intensities"].log()
         earlier, later = _pairs(reading.times, batch["places"])
         return {
             "marks": F.cross_entropy(reading.marks.mT, mark(batch["places"])),
             "times": F.softplus(earlier - later).mean() if len(earlier) else earlier.sum(),
-            "emotions": F.cross_entropy(logits.mT, emotions, label_smoothing=smoothing),
-            "intensity": errors[graded].square().mean(),
         }
 
     def judge(self, batch: Batch) -> dict[str, Tensor]:
         """Bools of what is right, by the names of the metrics."""
         reading = self.network(batch["tokens"], batch["mask"])
-        logits, _ = self.network.name(batch["words"])
         meant, found = mark(batch["places"]), reading.marks.argmax(-1)
         asks = (meant > OUTSIDE).any(dim=1)
         told = ((found > OUTSIDE) & batch["mask"]).any(dim=1) == asks
         earlier, later = _pairs(reading.times, batch["places"])
-        shown = batch["emotions"] >= 0
         return {
             "found": ((found == meant) | ~batch["mask"]).all(dim=1),
             "ordered": earlier < later,
             "asking": told[asks],
             "silent": told[~asks],
-            "named": (logits.argmax(-1) == batch["emotions"])[shown],
         }
 
     def configure_optimizers(self) -> Any:

@@ -53,17 +53,3 @@ class TextEncoder(Protocol):
             For each sentence, first character and the one after the last of each of its tokens.
         """
         ...
-
-
-CARRIER = "the feeling of {}"
-"""Words by themselves are embedded within this: it tells more of their meaning than they alone."""
-
-
-def embed_words(encoder: TextEncoder, words: Sequence[str]) -> Tensor:
-    """(K, D) embeddings of words by themselves, each the mean over the tokens of a sentence.
-
-    Raises:
-        InstructionError: If some have more tokens than the encoder reads.
-    """
-    text = encoder.encode([CARRIER.format(one) for one in words])
-    return text.tokens.sum(dim=1) / text.mask.sum(dim=1, keepdim=True)

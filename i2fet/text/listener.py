@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,8 +26,8 @@ from i2fet.instructions import (
     parse_instruction,
 )
 from i2fet.nn.instruction_reader import BEGIN, INSIDE, OUTSIDE, InstructionReader
-from i2fet.text import TextEncoder, load_text_encoder
-from i2fet.text.base import embed_words
+from i2fet.nn.word_namer import CARRIER, NOTHING, WordNamer
+from i2fet.text import MiniLMTextEncoder, TextEncoder, load_text_encoder
 from i2fet.text.degrees import split_degree
 
 READER_FILE = Path(__file__).parents[1] / "nn" / "instruction_reader.safetensors"
@@ -67,31 +67,31 @@ class Mention:
     time: float
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(NamedTuple):
     """What words name.
 
     Attributes:
-        step: The expression.
-        probability: That it is this one.
+        step: The expression, if any.
+        probability: That it is this one, or none.
     """
 
-    step: Step
+    step: Step | None
     probability: float
 
 
 class Listener:
-    """Reads instructions with a trained network, those of known words only by rule.
+    """Reads instructions with trained networks, those of known words only by rule.
 
     A sentence that consists of the words of our own templates and `SYNONYMS` is read by
-    `parse_instruction`, whose refusals stand; the network then only tells the intensities, where it
-    has understood the same expressions. Known words such as "slightly" are factors on what the
-    network makes of the words beside them.
+    `parse_instruction`, whose refusals stand; the networks then only tell the intensities, where
+    they have understood the same expressions. Known words such as "slightly" are factors on what
+    the words beside them name.
 
     Args:
-        network: The network.
-        encoder: The text encoder of sentences that it was trained on.
-        words_encoder: That of words by themselves.
+        network: Finds the words for each expression, and their order.
+        encoder: The text encoder that it was trained on.
+        namer: Tells what these words name, if they are not in the lexicon.
+        lexicon: What known words name, in lower case; none if they name no expression.
         least_asking: Tokens below this probability name no expression; a sentence of such tokens
             is refused as asking for none.
         least_confidence: Readings below this probability are refused as unsure.
@@ -101,11 +101,13 @@ class Listener:
         self,
         network: InstructionReader,
         encoder: TextEncoder,
-        words_encoder: TextEncoder,
+        namer: WordNamer,
+        lexicon: Mapping[str, Step | None],
         least_asking: float = 0.5,
         least_confidence: float = 0.0,
     ) -> None:
-        self.network, self.encoder, self.words_encoder = network.eval(), encoder, words_encoder
+        self.network, self.encoder, self.namer = network.eval(), encoder, namer.eval()
+        self.lexicon, self.tokenizer = lexicon, MiniLMTextEncoder()
         self.least_asking, self.least_confidence = least_asking, least_confidence
 
     @torch.no_grad()
@@ -138,16 +140,27 @@ class Listener:
         ]
 
     def _name(self, graded: Sequence[tuple[str, float]]) -> list[Named]:
-        if not graded:
-            return []
-        words, factors = zip(*graded, strict=True)
-        logits, log_intensity = self.network.name(embed_words(self.words_encoder, words))
-        probability, emotion = logits.softmax(dim=-1).max(dim=-1)
-        columns = (emotion.tolist(), log_intensity.exp().tolist(), probability.tolist(), factors)
+        words = dict.fromkeys(text.lower() for text, _ in graded)
+        known = {one: Named(self.lexicon[one], 1.0) for one in words if one in self.lexicon}
+        named = known | self._guess([one for one in words if one not in known])
         return [
-            Named(_step(EMOTIONS[number], factor * intensity), sure)
-            for number, intensity, sure, factor in zip(*columns, strict=True)
+            Named(step and _step(step.emotion, factor * step.intensity), sure)
+            for text, factor in graded
+            for step, sure in [named[text.lower()]]
         ]
+
+    def _guess(self, words: Sequence[str]) -> dict[str, Named]:
+        """What words that are not in the lexicon name."""
+        if not words:
+            return {}
+        tokens = self.tokenizer.tokenize([CARRIER.format(one) for one in words])
+        logits, log_intensity = self.namer(*tokens)
+        probability, named = logits.softmax(dim=-1).max(dim=-1)
+        columns = (words, named.tolist(), log_intensity.exp().tolist(), probability.tolist())
+        return {
+            one: Named(None if number == NOTHING else Step(EMOTIONS[number], intensity), sure)
+            for one, number, intensity, sure in zip(*columns, strict=True)
+        }
 
     def __call__(self, instruction: str) -> tuple[Step, ...]:
         """The expressions to be shown, in order.
@@ -192,35 +205,78 @@ def load_listener(path: Path = READER_FILE) -> Listener:
             notes = json.loads(file.metadata()["notes"])
             state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         network = InstructionReader(**notes["config"])
-        network.load_state_dict(state)
-        text, words, least = notes["text"], notes["words"], notes["least"]
+        network.load_state_dict(_part(state, "network"))
+        namer = build_namer(**notes["namer"])
+        namer.load_learned(_part(state, "namer"))
+        lexicon = {words: step and _read_step(step) for words, step in notes["lexicon"].items()}
+        text, least = notes["text"], notes["least"]
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise AssetError(f"the instruction reader {path} is broken ({reason}); {REMEDY}") from error
-    return Listener(network, load_text_encoder(text), load_text_encoder(words), **least)
+    return Listener(network, load_text_encoder(text), namer, lexicon, **least)
 
 
-def save_listener(listener: Listener, config: Mapping[str, Any], path: Path, **notes: str) -> None:
-    """Write a listener's network as safetensors, in half precision.
+def build_namer(**config: Any) -> WordNamer:
+    """A namer on MiniLM, not trained yet.
 
     Args:
-        listener: With its network.
+        **config: Of `WordNamer`, its options.
+
+    Raises:
+        AssetError: If MiniLM's files are missing.
+    """
+    encoder = MiniLMTextEncoder()
+    return WordNamer(encoder.model, encoder.width, **config)
+
+
+def save_listener(
+    listener: Listener,
+    config: Mapping[str, Any],
+    namer: Mapping[str, Any],
+    path: Path,
+    **notes: str,
+) -> None:
+    """Write a listener as safetensors: what its networks have learned, in half precision.
+
+    Args:
+        listener: With its networks and lexicon.
         config: Arguments with which the network was built.
+        namer: Options with which the namer was built.
         path: Ends in .safetensors.
         **notes: What else is to be recorded, such as what it was trained on.
     """
     known = {
         "config": dict(config),
+        "namer": dict(namer),
         "text": listener.encoder.name,
-        "words": listener.words_encoder.name,
+        "lexicon": {
+            words: step and (step.emotion, step.intensity)
+            for words, step in listener.lexicon.items()
+        },
         "least": {
             "least_asking": listener.least_asking,
             "least_confidence": listener.least_confidence,
         },
     }
-    state = {key: value.half().contiguous() for key, value in listener.network.state_dict().items()}
+    parts = {"network": listener.network.state_dict(), "namer": listener.namer.learned()}
+    state = {
+        f"{part}.{key}": value.half().contiguous()
+        for part, own in parts.items()
+        for key, value in own.items()
+    }
     with replacing(path) as unfinished:
         save_file(state, unfinished, {"notes": json.dumps({**notes, **known}, sort_keys=True)})
+
+
+def _read_step(emotion_and_intensity: Sequence[Any]) -> Step:
+    emotion, intensity = emotion_and_intensity
+    return Step(Emotion(emotion), float(intensity))
+
+
+def _part(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The parameters of one of the networks."""
+    start = f"{name}."
+    return {key.removeprefix(start): one for key, one in state.items() if key.startswith(start)}
 
 
 def _find(
@@ -245,13 +301,13 @@ def _find(
 
 
 def _put_in_order(marks: Tensor, mentions: Sequence[Mention], named: Sequence[Named]) -> Heard:
-    """What was heard of a sentence; repetitions in a row count once."""
-    order = sorted(range(len(mentions)), key=lambda n: mentions[n].time)
+    """What was heard of a sentence; words that name nothing do not count, nor do repetitions."""
+    order = sorted((n for n, one in enumerate(named) if one.step), key=lambda n: mentions[n].time)
     gaps = [mentions[two].time - mentions[one].time for one, two in pairwise(order)]
     confidence = float(marks.amax(dim=-1).prod())
     confidence *= math.prod(one.probability for one in named)
     confidence *= math.prod(1 / (1 + math.exp(-gap)) for gap in gaps)
-    steps = tuple(step for step, _ in groupby(named[n].step for n in order))
+    steps = tuple(step for step, _ in groupby(named[n].step for n in order) if step)
     return Heard(steps, confidence)
 
 

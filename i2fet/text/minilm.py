@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -98,15 +98,21 @@ class MiniLMTextEncoder:
         return tokenizer
 
     @cached_property
-    def _model(self) -> MiniLM:
+    def model(self) -> MiniLM:
+        """The network, frozen."""
         with torch.device("meta"):
             model = MiniLM(self.layers)
         state = load_file(self._files["model.safetensors"])
         model.load_state_dict(translate_state(state, self.layers), assign=True)
         return model.eval().requires_grad_(False)
 
-    @torch.no_grad()
-    def _embed(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def tokenize(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """(N, T) token ids of sentences, T those of the longest, and a mask that is true at tokens.
+
+        Raises:
+            AssetError: If the tokenizer's file is missing or not the expected one.
+            InstructionError: If a sentence is longer than 77 tokens.
+        """
         encodings = self._tokenizer.encode_batch(list(sentences))
         mask = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
         for sentence, length in zip(sentences, mask.sum(dim=1).tolist(), strict=True):
@@ -115,8 +121,12 @@ class MiniLMTextEncoder:
                     f"the instruction {sentence[:40]!r}... has {length} tokens; "
                     f"shorten it to at most {MAX_TOKENS}"
                 )
-        ids = torch.tensor([encoding.ids for encoding in encodings])
-        tokens = self._model(ids, mask).masked_fill(~mask[..., None], 0)
+        return torch.tensor([encoding.ids for encoding in encodings]), mask
+
+    @torch.no_grad()
+    def _embed(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
+        ids, mask = self.tokenize(sentences)
+        tokens = self.model(ids, mask).masked_fill(~mask[..., None], 0)
         missing = MAX_TOKENS - mask.shape[1]
         return F.pad(tokens, (0, 0, 0, missing)), F.pad(mask, (0, missing))
 
@@ -170,6 +180,7 @@ def wheel_folder() -> Path:
     return Path(spec.origin).with_name("model")
 
 
+@cache
 def verified_files(folder: Path) -> dict[str, Path]:
     """The model's two files in a folder, each of the expected SHA-256.
 

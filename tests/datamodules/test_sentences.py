@@ -53,6 +53,22 @@ def test_spans_hold_the_words_of_each_step():
     assert checked > 200
 
 
+def test_words_stand_by_themselves_as_in_sentences():
+    words = Grammar().words(Random(0))
+    assert not any(re.search(r"[{}\[\]|]", one.text) or not one.text for one in words)
+    steps = {one.text: one.step for one in words}
+    for text, emotion in [
+        ("furious", Emotion.ANGER),
+        ("bites her nails", Emotion.FEAR),
+        ("stop", Emotion.NEUTRAL),
+    ]:
+        assert steps[text].emotion is emotion
+    assert steps["purple"] is None
+    named = {one.kin for one in words if one.step}
+    assert not named & {one.kin for one in words if one.step is None}
+    assert sum(one.step is None for one in words) > len(divided_forms()) // 2
+
+
 def test_every_kind_of_sentence_occurs(sentences):
     lengths = {len(sentence.steps) for sentence in sentences}
     assert lengths == set(range(7))

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from datamodules.sentences import Grammar, Sentence
-from experiments.language_report import hand_written, main, read_by_rule, score
+from experiments.language_report import HAND_WRITTEN, hand_written, main, read_by_rule, score
 from i2fet.emotions import Emotion
 from i2fet.instructions import Step
 from i2fet.nn.instruction_reader import InstructionReader
 from i2fet.text import load_text_encoder
-from i2fet.text.listener import Listener, save_listener
+from i2fet.text.listener import Listener, build_namer, save_listener
 
 FEAR, JOY = Step(Emotion.FEAR), Step(Emotion.HAPPINESS)
 
@@ -52,8 +52,8 @@ def test_faults_are_counted_where_they_are():
 
 
 def test_hand_written_sentences_are_labelled():
-    sentences = hand_written()
-    assert len(sentences) >= 150
+    sentences = [one for path in HAND_WRITTEN.values() for one in hand_written(path)]
+    assert len(sentences) >= 300
     by_text = {sentence.text: sentence.steps for sentence in sentences}
     assert by_text["Make him absolutely furious"] == (Step(Emotion.ANGER, 1.5),)
     assert by_text["make it purple"] == ()
@@ -65,13 +65,15 @@ def test_the_rule_reader_refuses_what_it_does_not_know():
 
 def test_the_report_has_a_row_for_each_set_and_reader(tmp_path, capsys):
     torch.manual_seed(0)
-    config = {"text_width": 384, "words_width": 384, "width": 16, "heads": 2, "layers": 1}
-    encoders = map(load_text_encoder, ("minilm-words", "minilm"))
+    config, namer = {"text_width": 384, "width": 16, "heads": 2, "layers": 1}, {"rank": 2}
     path = tmp_path / "reader.safetensors"
-    save_listener(Listener(InstructionReader(**config), *encoders), config, path)
+    listener = Listener(
+        InstructionReader(**config), load_text_encoder("minilm-words"), build_namer(**namer), {}
+    )
+    save_listener(listener, config, namer, path)
     main(["--reader", str(path), "--sentences", "12", "--output", str(tmp_path / "report")])
     records = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert len(records) == 5
+    assert len(records) == 6
     assert set(records["new words"]) == {"as shipped", "network", "rule"}
     assert records["new words"]["as shipped"]["sentences"] == 12
     printed = capsys.readouterr().out

@@ -7,7 +7,7 @@ from i2fet.nn.instruction_reader import InstructionReader
 
 def reader() -> InstructionReader:
     torch.manual_seed(0)
-    return InstructionReader(text_width=12, words_width=10, width=16, heads=2, layers=1).eval()
+    return InstructionReader(text_width=12, width=16, heads=2, layers=1).eval()
 
 
 def test_padding_changes_nothing(generator):
@@ -20,18 +20,7 @@ def test_padding_changes_nothing(generator):
     torch.testing.assert_close(one.times, other.times[:, :5])
 
 
-def test_shapes(generator):
+def test_shapes():
     reading = reader()(torch.zeros(3, 77, 12), torch.ones(3, 77, dtype=torch.bool))
     assert reading.marks.shape == (3, 77, 3)
     assert reading.times.shape == (3, 77)
-    words = torch.randn(3, 6, 10, generator=generator)
-    emotions, log_intensity = reader().name(words)
-    assert emotions.shape == (3, 6, 8)
-    assert log_intensity.shape == (3, 6)
-
-
-def test_words_name_the_same_wherever_they_stand(generator):
-    words = torch.randn(4, 10, generator=generator)
-    together, _ = reader().name(words)
-    alone, _ = reader().name(words[2:3])
-    torch.testing.assert_close(alone[0], together[2])

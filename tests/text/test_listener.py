@@ -7,11 +7,13 @@ from i2fet.emotions import Emotion
 from i2fet.errors import AssetError, InstructionError
 from i2fet.instructions import TEMPLATES, Step
 from i2fet.nn.instruction_reader import InstructionReader
+from i2fet.nn.word_namer import NOTHING
 from i2fet.text.listener import (
     READER_FILE,
     Heard,
     Listener,
     _find,
+    build_namer,
     load_listener,
     save_listener,
 )
@@ -76,7 +78,7 @@ def test_sentences_that_ask_for_no_expression_are_refused(listener, text):
 
 def test_an_unsure_reading_is_told_with_what_was_understood(listener):
     unsure = Listener(
-        listener.network, listener.encoder, listener.words_encoder, least_confidence=1.1
+        listener.network, listener.encoder, listener.namer, listener.lexicon, least_confidence=1.1
     )
     with pytest.raises(InstructionError, match=r"understood as anger.*\d+% certainty"):
         unsure("make this guy really angry")
@@ -118,17 +120,35 @@ def test_long_sentences_are_refused(listener):
 
 def test_a_saved_network_reads_as_before(tmp_path, listener):
     torch.manual_seed(0)
-    config = {"text_width": 384, "words_width": 384, "width": 16, "heads": 2, "layers": 1}
+    config, namer = {"text_width": 384, "width": 16, "heads": 2, "layers": 1}, {"rank": 2}
+    lexicon = {"furious": Step(A, 1.5), "the": None}
     small = Listener(
-        InstructionReader(**config), listener.encoder, listener.words_encoder, 0.3, 0.2
+        InstructionReader(**config), listener.encoder, build_namer(**namer), lexicon, 0.3, 0.2
     )
-    save_listener(small, config, tmp_path / "reader.safetensors", trained="nothing")
+    save_listener(small, config, namer, tmp_path / "reader.safetensors", trained="nothing")
     loaded = load_listener(tmp_path / "reader.safetensors")
     assert (loaded.least_asking, loaded.least_confidence) == (0.3, 0.2)
-    for one, other in zip(
-        loaded.network.state_dict().values(), small.network.state_dict().values(), strict=True
-    ):
-        torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
+    assert loaded.lexicon == lexicon
+    close = {"atol": 2e-3, "rtol": 2e-3}
+    torch.testing.assert_close(loaded.network.state_dict(), small.network.state_dict(), **close)
+    torch.testing.assert_close(loaded.namer.learned(), small.namer.learned(), **close)
+
+
+def test_known_words_are_looked_up_and_others_guessed(listener, monkeypatch):
+    monkeypatch.setattr(listener, "lexicon", {"happy": Step(F, 0.5), "sad": None})
+    heard = listener.hear(["from slightly happy to furious", "make her sad"])
+    assert [step.emotion for step in heard[0].steps] == [F, A]
+    assert heard[0].steps[0].intensity < 0.5
+    assert heard[1].steps == ()
+
+
+def test_words_that_name_nothing_are_no_step(listener, monkeypatch):
+    monkeypatch.setattr(listener, "lexicon", {})
+    assert listener.hear(["make her happy"])[0].steps
+    bias = listener.namer.meaning[-1].bias.detach().clone()
+    bias[NOTHING] += 100
+    monkeypatch.setattr(listener.namer.meaning[-1], "bias", torch.nn.Parameter(bias))
+    assert listener.hear(["make her happy"])[0].steps == ()
 
 
 def test_missing_and_broken_files_are_named(tmp_path):
