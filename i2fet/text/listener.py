@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice, pairwise
 from pathlib import Path
+from string import punctuation, whitespace
 from typing import Any, NamedTuple
 
 import torch
@@ -122,8 +123,8 @@ class Listener:
         reading = self.network(text.tokens[:, :longest], text.mask[:, :longest])
         marks, spans = reading.marks.softmax(dim=-1), self.encoder.token_spans(sentences)
         found = [
-            _find(own, marks[row], reading.times[row], self.least_asking)
-            for row, own in enumerate(spans)
+            _find(own, marks[row], reading.times[row], self.least_asking) or self._whole(sentence)
+            for row, (own, sentence) in enumerate(zip(spans, sentences, strict=True))
         ]
         named = iter(
             self._name(
@@ -138,6 +139,14 @@ class Listener:
             _put_in_order(marks[row, : len(own)], mentions, list(islice(named, len(mentions))))
             for row, (own, mentions) in enumerate(zip(spans, found, strict=True))
         ]
+
+    def _whole(self, sentence: str) -> list[Mention]:
+        """The sentence as a mention, if it is nothing but known words that name an expression."""
+        words = sentence.strip(punctuation + whitespace)
+        start = sentence.find(words)
+        mention = Mention(start, start + len(words), 0.0)
+        known, _ = split_degree(sentence, mention.start, mention.stop)
+        return [mention] if self.lexicon.get(known.lower()) else []
 
     def _name(self, graded: Sequence[tuple[str, float]]) -> list[Named]:
         words = dict.fromkeys(text.lower() for text, _ in graded)

@@ -53,6 +53,12 @@ def test_wordings(listener, text, expected):
     assert [step.emotion for step in listener(text)] == expected
 
 
+@pytest.mark.parametrize("text", ["laugh", "Laugh!", "very happy", " grin "])
+def test_a_known_word_by_itself_is_a_request(listener, text):
+    (step,) = listener(text)
+    assert step.emotion is H
+
+
 def test_words_and_degrees_tell_the_intensity(listener):
     slightly, plain, furious = (
         listener(f"make her {word}")[0].intensity for word in ("slightly angry", "angry", "furious")
