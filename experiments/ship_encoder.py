@@ -58,9 +58,8 @@ def main(argv: list[str] | None = None) -> None:
     data = AlbumDataModule.load_from_checkpoint(options.checkpoint, weights_only=True)
     data.setup("validate")
     task.network.calibration.copy_(calibrate(task, data.val.tensors))
-    names = ("widths", "features", "hidden", "dropout")
+    names = ("units", "widths", "features", "hidden", "dropout")
     config = {name: task.hparams[name] for name in names}
-    config["inputs"] = len(task.network.center)
     people, epochs = data.hparams["people"], checkpoint["epoch"] + 1
     trained = f"{people} synthetic people, {FACES} pictures each, {epochs} epochs"
     save_face_network(task.network, config, options.output, task.head, trained=trained)

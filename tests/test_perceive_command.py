@@ -16,11 +16,11 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.heads import ArkitHead
 from i2fet.nn.face_network import FaceNetwork
 from i2fet.perception import learned
-from i2fet.perception.descriptor import descriptor_size
+from i2fet.perception.descriptor import descriptor_size, patches
 from i2fet.perception.learned import save_face_network
 from i2fet.rendering.video import write_video
 
-CONFIG = {"inputs": descriptor_size(), "widths": [80, 48], "features": 32, "hidden": 48}
+CONFIG = {"units": 3, "widths": [80, 48], "features": 32, "hidden": 48}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def network(
     """An untrained network in the place of the one that comes with the package."""
     path = tmp_path_factory.mktemp("network") / "network.safetensors"
     torch.manual_seed(0)
-    network = FaceNetwork(**CONFIG)
+    network = FaceNetwork(torch.from_numpy(patches()), **CONFIG)
     typical = FaceCoefficients.zeros(64)
     typical.expression[:] = 0.3 * torch.rand(64, 50)
     typical.pose[:] = 0.05 * torch.randn(64, 6)

@@ -6,11 +6,13 @@ network's first layers without any training, which is most of the work where the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from i2fet.perception.crop import CROP_SIZE
@@ -31,6 +33,12 @@ DARKNESS = 0.03
 
 FAINT = 0.0016
 """Changes much weaker than this are taken for noise."""
+
+PATCH, PATCH_STEP = 6, 3
+"""Side of the patches, and from each to the next, cells."""
+
+LEAST_OF_PATCH = 0.5
+"""Of a patch's cells, the share that must be described."""
 
 UNIT = 128
 MIDDLE = (slice(3, -3), slice(2, -2))
@@ -63,18 +71,46 @@ def descriptor_size() -> int:
 def mirrored_places() -> NDArray[np.int64]:
     """(D,) for each number of a descriptor, which number of it describes the mirror image so."""
     turned = (DIRECTIONS // 2 - np.arange(DIRECTIONS)) % DIRECTIONS
-    crop = np.ones(CROP_SIZE, bool)
-    places: list[NDArray[np.int64]] = []
-    for mask, order in (
-        (_kept(CELL), turned),
-        *((crop[part][::FINE_CELL, ::FINE_CELL], turned) for part in (EYES, MOUTH)),
-        (_kept(TINT_CELL), np.arange(3)),
-    ):
-        first = sum(len(part) for part in places)
-        index = np.full((len(order), *mask.shape), -1)
-        index[:, mask] = first + np.arange(len(order) * mask.sum()).reshape(len(order), -1)
-        places.append(index[order][:, :, ::-1][:, mask].reshape(-1))
+    orders = (turned, turned, turned, np.arange(3))
+    places = [
+        numbers[order][:, :, ::-1][numbers >= 0]
+        for numbers, order in zip(_grids(), orders, strict=True)
+    ]
     return np.concatenate(places)
+
+
+@cache
+def patches() -> NDArray[np.int64]:
+    """(P, I) numbers of a descriptor that belong together, as they describe one patch of the face.
+
+    Patches are squares that overlap by half. Where a patch leaves the described part of the crop,
+    and where it has fewer numbers than others, stands -1.
+    """
+    shared = []
+    for numbers in _grids():
+        missing = [-(side - PATCH) % PATCH_STEP for side in numbers.shape[1:]]
+        padding = [(0, 0), *((0, cells) for cells in missing)]
+        padded = np.pad(numbers, padding, constant_values=-1)
+        squares = sliding_window_view(padded, (len(numbers), PATCH, PATCH))[0]
+        rows = squares[::PATCH_STEP, ::PATCH_STEP].reshape(-1, len(numbers) * PATCH**2)
+        rows = rows[(rows >= 0).mean(axis=1) >= LEAST_OF_PATCH]
+        fill = (0, DIRECTIONS * PATCH**2 - rows.shape[1])
+        shared.append(np.pad(rows, ((0, 0), fill), constant_values=-1))
+    return np.concatenate(shared)
+
+
+def _grids() -> Iterator[NDArray[np.int64]]:
+    """Four times (C, rows, columns): the place in a descriptor of each number of a map, or -1."""
+    crop, first = np.ones(CROP_SIZE, bool), 0
+    for mask, channels in (
+        (_kept(CELL), DIRECTIONS),
+        *((crop[part][::FINE_CELL, ::FINE_CELL], DIRECTIONS) for part in (EYES, MOUTH)),
+        (_kept(TINT_CELL), 3),
+    ):
+        numbers = np.full((channels, *mask.shape), -1)
+        numbers[:, mask] = first + np.arange(channels * mask.sum()).reshape(channels, -1)
+        yield numbers
+        first += channels * int(mask.sum())
 
 
 def _direction_strengths(light: Maps) -> Maps:

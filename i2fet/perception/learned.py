@@ -19,7 +19,7 @@ from i2fet.files import replacing
 from i2fet.heads.arkit import ArkitHead
 from i2fet.nn.face_network import FaceNetwork, Reading
 from i2fet.perception.crop import Aligner, Alignment, cut, in_picture
-from i2fet.perception.descriptor import describe, mirrored_places
+from i2fet.perception.descriptor import describe, mirrored_places, patches
 from i2fet.perception.encoder import (
     FITTED,
     MIN_FACE_WIDTH,
@@ -44,7 +44,7 @@ NETWORK_FILE = Path(__file__).with_name("face_network.safetensors")
 REMEDY = "`make train-encoder` trains it, and the encoder 'landmarks' needs none"
 
 LARGE = 1_000_000
-"""Matrices of more entries are kept as bytes, with the size of a step for each row."""
+"""Matrices of more entries are kept as bytes, with the size of a step for each output."""
 
 STEPS = ".steps"
 
@@ -67,7 +67,7 @@ def save_face_network(
 
     Args:
         network: The network.
-        config: Arguments with which it was built.
+        config: Arguments with which it was built, but for the places of the patches.
         path: Ends in .safetensors.
         head: Whose coefficients it reads.
         **metadata: What else is to be recorded, such as the training's seed.
@@ -100,7 +100,7 @@ def load_face_network(path: Path, head: ArkitHead) -> FaceNetwork:
         for key in [key for key in state if key.endswith(STEPS)]:
             steps = state.pop(key)
             state[key.removesuffix(STEPS)] = state[key.removesuffix(STEPS)] * steps
-        network = FaceNetwork(**json.loads(metadata["config"]))
+        network = FaceNetwork(torch.from_numpy(patches()), **json.loads(metadata["config"]))
         network.load_state_dict(state)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -16,7 +16,7 @@ from i2fet.coefficients import EXPRESSION_SIZE, SHAPE_SIZE, FaceCoefficients
 from i2fet.heads.arkit import load_arkit_head
 from i2fet.heads.skinning import rotation_matrices
 from i2fet.nn.face_network import ACTIONS, FaceNetwork, Reading
-from i2fet.perception.descriptor import descriptor_size
+from i2fet.perception.descriptor import patches
 from i2fet.perception.fitting import EYE_CORNERS, LandmarkBasis
 from i2fet.tasks.schedule import one_cycle
 
@@ -37,10 +37,11 @@ class FaceEncoderTask(LightningModule):
     of the 51 actions that anybody shows, and `val/landmarks`.
 
     Args:
-        widths: See `FaceNetwork`, as the next three.
+        units: See `FaceNetwork`, as the next four.
+        widths: Of the layers between patches and features.
         features: Kept of a crop.
         hidden: Width of the head.
-        dropout: Before the head.
+        dropout: Before each of these layers.
         learning_rate: Highest, of AdamW and a one-cycle schedule.
         weight_decay: Of AdamW.
         warmup: Share of the training in which the learning rate rises.
@@ -52,11 +53,12 @@ class FaceEncoderTask(LightningModule):
 
     def __init__(
         self,
-        widths: Sequence[int] = (512, 384),
+        units: int = 24,
+        widths: Sequence[int] = (512,),
         features: int = 256,
-        hidden: int = 512,
-        dropout: float = 0.1,
-        learning_rate: float = 2e-3,
+        hidden: int = 384,
+        dropout: float = 0.0,
+        learning_rate: float = 3e-3,
         weight_decay: float = 0.02,
         warmup: float = 0.1,
         shape_weight: float = 0.1,
@@ -66,7 +68,9 @@ class FaceEncoderTask(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.network = FaceNetwork(descriptor_size(), widths, features, hidden, dropout)
+        self.network = FaceNetwork(
+            torch.from_numpy(patches()), units, widths, features, hidden, dropout
+        )
         head = load_arkit_head()
         self.head, self.basis = head, LandmarkBasis(head)
         self.correlations = nn.ModuleList(PearsonCorrCoef(ACTIONS) for _ in READINGS)

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import expit
+from torch.nn import functional as F
 
 from i2fet.coefficients import FaceCoefficients
-from i2fet.nn.face_network import MAX_LOG_SIGMA, MIN_LOG_SIGMA, FaceNetwork, Reading
+from i2fet.nn.face_network import MAX_LOG_SIGMA, MIN_LOG_SIGMA, FaceNetwork, PatchLinear, Reading
+
+PLACES = torch.cat([torch.arange(40).unfold(0, 12, 7), torch.tensor([[37, 38, 39] + 9 * [-1]])])
 
 
 @pytest.fixture
 def network() -> FaceNetwork:
-    network = FaceNetwork(40, widths=(32, 24), features=16, hidden=24)
+    network = FaceNetwork(PLACES, units=5, widths=(32, 24), features=16, hidden=24, dropout=0.1)
     for buffer in network.buffers():
         if buffer.is_floating_point():
             buffer.copy_(torch.rand_like(buffer) + 0.5)
@@ -24,6 +27,27 @@ def descriptors(count: int) -> torch.Tensor:
 
 def tensors(reading: Reading) -> list[torch.Tensor]:
     return [*vars(reading.coefficients).values(), reading.sigma]
+
+
+def test_patches_of_equal_weights_are_a_convolution() -> None:
+    image = torch.randn(2, 3, 10, 13)
+    numbers = torch.arange(image[0].numel()).view(image.shape[1:])
+    squares = numbers.unfold(1, 4, 3).unfold(2, 4, 3).movedim(0, 2)
+    linear = PatchLinear(squares.flatten(0, 1).flatten(1), units=6)
+    with torch.no_grad():
+        linear.weight[:] = linear.weight[0].clone()
+    kernel = linear.weight[0].T.view(6, 3, 4, 4)
+    expected = F.conv2d(image, kernel, stride=3).flatten(2).mT.flatten(1)
+    torch.testing.assert_close(linear(image.flatten(1)), expected)
+
+
+def test_patches_have_weights_of_their_own_and_none_for_nothing() -> None:
+    linear = PatchLinear(PLACES, units=5)
+    values = torch.randn(3, 40)
+    last = values[:, 37:] @ linear.weight[-1, :3]
+    torch.testing.assert_close(linear(values)[:, -5:], last)
+    third = values[:, 14:26] @ linear.weight[2]
+    torch.testing.assert_close(linear(values)[:, 10:15], third)
 
 
 def test_shapes_and_range_of_sigma(network: FaceNetwork) -> None:
@@ -59,7 +83,7 @@ def test_untrained_outputs_spread_about_the_typical_faces(network: FaceNetwork) 
 
 
 def test_inputs_are_read_in_units_of_typical_ones() -> None:
-    network = FaceNetwork(40, widths=(32,), features=16)
+    network = FaceNetwork(PLACES, units=5, widths=(32,), features=16)
     typical = descriptors(5000)
     network.adopt(typical, FaceCoefficients.zeros(5000))
     units = (typical.float() - network.center) / network.spread

@@ -14,21 +14,21 @@ from i2fet.heads import ArkitHead
 from i2fet.nn.face_network import FaceNetwork
 from i2fet.perception import EncodedFaces, LearnedFaceEncoder, load_face_encoder
 from i2fet.perception.crop import CROP_SIZE
-from i2fet.perception.descriptor import descriptor_size
+from i2fet.perception.descriptor import descriptor_size, patches
 from i2fet.perception.learned import (
     NETWORK_FILE,
     load_face_network,
     save_face_network,
 )
 
-CONFIG = {"inputs": descriptor_size(), "widths": [80, 48], "features": 32, "hidden": 48}
+CONFIG = {"units": 20, "widths": [80, 48], "features": 32, "hidden": 48}
 
 
 @pytest.fixture(scope="module")
 def network(head: ArkitHead) -> FaceNetwork:
     """Untrained: it reads something else from every crop, near a frontal face."""
     torch.manual_seed(0)
-    network = FaceNetwork(**CONFIG)
+    network = FaceNetwork(torch.from_numpy(patches()), **CONFIG)
     typical = FaceCoefficients.zeros(64)
     typical.expression[:] = 0.3 * torch.rand(64, 50)
     typical.pose[:] = 0.05 * torch.randn(64, 6)
@@ -73,7 +73,7 @@ def test_a_saved_network_reads_nearly_alike(
     stored = load_file(path)
     assert stored["trunk.0.weight"].dtype == torch.int8
     assert stored["head.0.weight"].dtype == torch.float16
-    assert path.stat().st_size < 1.5 * stored["trunk.0.weight"].numel()
+    assert path.stat().st_size < 2 * stored["trunk.0.weight"].numel()
 
 
 def test_a_missing_network_is_named(head: ArkitHead, tmp_path: Path) -> None:
@@ -182,7 +182,9 @@ def test_fingerprint_depends_on_the_network_and_the_refinement(
     again = LearnedFaceEncoder(head, plain.network, refine=False)
     assert again.fingerprint == plain.fingerprint != encoder.fingerprint
     torch.manual_seed(9)
-    other = LearnedFaceEncoder(head, FaceNetwork(**CONFIG).eval(), refine=False)
+    other = LearnedFaceEncoder(
+        head, FaceNetwork(torch.from_numpy(patches()), **CONFIG).eval(), refine=False
+    )
     assert other.fingerprint != plain.fingerprint
 
 
