@@ -85,6 +85,13 @@ class TestSet:
     description: str
     faces: SubjectFaces
 
+    @property
+    def digest(self) -> str:
+        """Of the faces, which another reader of pictures would see otherwise."""
+        tensors = vars(self.faces.faces).values()
+        values = torch.cat([tensor.flatten() for tensor in tensors]).contiguous()
+        return hashlib.sha256(values.numpy().tobytes()).hexdigest()
+
     def assess(self, judge: ExpressionJudge, images: Tensor, angle: int) -> JudgeQuality:
         """Test a classifier on (N, 3, S, S) images of them, turned by an angle once each way."""
         angles = (angle, -angle) if angle else (0,)
@@ -198,7 +205,8 @@ class Bench:
         """Train and test a classifier, unless that is done; the first seed on turned images too."""
         chosen = [*RECIPES[recipe].settings, "--seed_everything", str(seed)]
         cli = _read_configuration([*self._settings, *chosen])
-        rests_on = [cli.parser.dump(cli.config), *(test.description for test in tests.values())]
+        rests_on = [cli.parser.dump(cli.config)]
+        rests_on += [f"{test.description} {test.digest}" for test in tests.values()]
         digest = hashlib.sha256("\n".join(rests_on).encode()).hexdigest()[:12]
         kept = self._folder / f"{self.backbone}-{recipe}-{seed}-{digest}.json"
         if not kept.exists():

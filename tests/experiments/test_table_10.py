@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lightning import Trainer
 from PIL import Image
 
 from datamodules.corpus import write_ckplus_corpus
-from experiments.table_10 import ANGLES, RECIPES, main
+from experiments.table_10 import ANGLES, RECIPES, TestSet, main
+from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import CheckpointError, OptionError
+from i2fet.evaluation import SubjectFaces
 
 CONFIGS = Path(__file__).parents[2] / "experiments/ckplus"
 HISTOGRAMS, RESNET = CONFIGS / "classifier.yaml", CONFIGS / "classifier_resnet.yaml"
@@ -97,6 +100,15 @@ def test_an_interrupted_table_goes_on_where_it_stopped(
     assert len(trained) == 1
     assert lost.exists()
     assert read_rows(tmp_path) == [r for r in read_rows(results) if r["backbone"] == "histograms"]
+
+
+def test_measurements_hold_for_the_same_readings_alone() -> None:
+    def people(smile: float) -> TestSet:
+        faces = FaceCoefficients.zeros(3)
+        faces.expression[1, 40] = smile
+        return TestSet("people", SubjectFaces(faces, torch.zeros(3), torch.arange(3)))
+
+    assert people(0.5).digest == people(0.5).digest != people(0.51).digest
 
 
 @pytest.mark.parametrize(
