@@ -549,11 +549,18 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run one command line.
 
     Returns:
-        0 done, 2 wrong use; anything unexpected is raised, which exits with 1.
+        0 done, 2 wrong use, 130 interrupted, 141 nobody reads the output any more; anything
+        unexpected is raised, which exits with 1.
     """
     try:
-        return run(args)
+        code = run(args)
+        sys.stdout.flush()
     except I2fetError as error:
         return complain(error)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Python would try, and complain, once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code

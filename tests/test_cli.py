@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -353,3 +355,12 @@ def test_generate_refuses_instructions_of_different_lengths(pipeline):
 
     with pytest.raises(InstructionError, match="2, 1"):
         pipeline.generate(["from joy to fear", "make her happy"])
+
+
+def test_a_reader_who_has_left_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "i2fet", "assets"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
