@@ -6,6 +6,7 @@ import argparse
 import logging
 import math
 import os
+import select
 import signal
 import sys
 import warnings
@@ -545,6 +546,13 @@ def run(args: Sequence[str] | None) -> int:
     return arguments.run(arguments) or 0
 
 
+def nobody_reads_output() -> bool:
+    """Whether stdout is a pipe whose reader has left, such as `head`."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line.
 
@@ -560,6 +568,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        if not nobody_reads_output():
+            raise
         # Python would try, and complain, once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
