@@ -148,10 +148,16 @@ def face_layers(head: HeadModel) -> Labels:
 
 
 def landmark_operator(head: HeadModel) -> Tensor:
-    """(V, L) smooth extension of offsets at the landmarks to all vertices, fading beyond them."""
-    points = head.landmarks(head.template[None])[0]
+    """(V, L) smooth extension of offsets at the landmarks to all vertices, fading beyond them.
+
+    Distances are those of an open mouth, so that each lip has offsets of its own.
+    """
+    opened = FaceCoefficients.zeros(1)
+    opened.jaw[:, 0] = head.jaw_open_angle
+    vertices = head.vertices(opened)
+    points = head.landmarks(vertices)[0]
     kernel = torch.exp(-torch.cdist(points, points).square() / LANDMARK_REACH**2)
-    reach = torch.exp(-torch.cdist(head.template, points).square() / LANDMARK_REACH**2)
+    reach = torch.exp(-torch.cdist(vertices[0], points).square() / LANDMARK_REACH**2)
     ridge = 0.3 * torch.eye(len(points))
     return torch.linalg.solve(kernel + ridge, reach.T).T
 

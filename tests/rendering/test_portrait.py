@@ -105,6 +105,15 @@ def test_landmarks_pull_the_mesh_onto_the_photo(renderer, head, photo):
     assert portrait.offset[ear].norm() < 0.3 * scale
 
 
+def test_landmarks_pull_touching_lips_apart(head):
+    up, down = [80, 81, 82, 13, 312, 311, 310], [88, 178, 87, 14, 317, 402, 318]
+    offsets = torch.zeros(468, 2)
+    offsets[up, 1], offsets[down, 1] = -1, 1
+    moved = head.landmarks((landmark_operator(head) @ offsets)[None])[0, :, 1]
+    assert moved[up].mean() < -0.3
+    assert moved[down].mean() > 0.3
+
+
 def test_landmark_operator_is_linear_and_local(head):
     operator = landmark_operator(head)
     assert operator.shape == (head.num_vertices, 468)
