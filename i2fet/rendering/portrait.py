@@ -47,6 +47,10 @@ FADE_DISTANCE = 0.2
 """Share of the picture over which movement fades out beside the face."""
 EDGE_SOFTNESS = 0.0025
 """Standard deviation of the edge between two layers, as a share of the picture."""
+LID_RIM = 0.0014
+"""Metres beside the lids where the picture of an eye moves with them, as lashes and shadow do."""
+LIP_RIM = 0.0015
+"""Metres around an open mouth that its picture may reach."""
 LIP_GAP = 0.002
 """Metres; between lips less than this far apart no teeth show, and twice as far apart they do."""
 GRAZING = 0.3
@@ -238,12 +242,13 @@ def split_layers(image: Image, labels: Labels, metre: float) -> tuple[Image, Ima
         labels: (H, W) layer of each pixel.
         metre: Length of a metre in pixels.
     """
-    hole = ((labels == EYES) | (labels == MOUTH)).astype(np.uint8)
-    hole = cv2.dilate(hole, disc(2 * math.ceil(LIP_GAP / 2 * metre) + 1))
-    skin = cv2.inpaint(image, hole, 3, cv2.INPAINT_TELEA)
-    inner = cv2.erode((labels == EYES).astype(np.float32), disc(3))
-    eyes = continue_beyond(image * inner[..., None], inner)
+    eyeballs = inside_lids(labels, metre)
     open_mouth = (labels == MOUTH).astype(np.float32)
+    around = cv2.dilate(open_mouth, disc(2 * math.ceil(LIP_RIM * metre) + 1))
+    hole = np.maximum(eyeballs, around).astype(np.uint8)
+    skin = cv2.inpaint(image, hole, 3, cv2.INPAINT_TELEA)
+    inner = cv2.erode(eyeballs, disc(3))
+    eyes = continue_beyond(image * inner[..., None], inner)
     teeth = continue_beyond(image * open_mouth[..., None], open_mouth)
     away = cv2.distanceTransform((labels != MOUTH).astype(np.uint8), cv2.DIST_L2, 5) / (
         TEETH_FADE * metre
@@ -251,6 +256,11 @@ def split_layers(image: Image, labels: Labels, metre: float) -> tuple[Image, Ima
     fade = (1 - away).clip(0, 1)[..., None] * open_mouth.any()
     mouth = fade * teeth + (1 - fade) * MOUTH_COLOR
     return skin, eyes.clip(0, 255).astype(np.uint8), mouth.clip(0, 255).astype(np.uint8)
+
+
+def inside_lids(labels: Labels, metre: float) -> Floats:
+    """(H, W) one where an eye is seen, but for the rim beside its lids."""
+    return cv2.erode((labels == EYES).astype(np.float32), disc(2 * round(LID_RIM * metre) + 1))
 
 
 def sample(image: Image, positions: Floats) -> Image:
@@ -372,10 +382,11 @@ class PortraitRenderer:
 def draw_eyes(frame: Image, portrait: Portrait, view: View, shift: Floats) -> None:
     """Draw the eyes over a frame, in place."""
     box = portrait.box
-    mask = (view.labels[box] == EYES).astype(np.float32)
+    seen = (view.labels[box] == EYES).astype(np.float32)
     seen_at = pixel_centres(portrait.size)[box] + continue_beyond(
-        shift[box] * mask[..., None], mask
+        shift[box] * seen[..., None], seen
     )
+    mask = inside_lids(view.labels[box], portrait.metre)
     blend(frame[box], sample(portrait.layers[EYES], seen_at), mask, portrait.softness)
 
 
