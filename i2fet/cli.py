@@ -306,7 +306,7 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
         "--head", choices=("ict",), help="show the mesh on this head instead of the model's own"
     )
     parser.add_argument("--frames", type=positive, default=60)
-    parser.add_argument("--fps", type=positive, default=30)
+    parser.add_argument("--fps", type=frame_rate, default=30, help="frames a second, as 29.97")
     parser.add_argument("--size", type=picture_size, default=512, help="pixels")
     parser.add_argument(
         "--through-neutral", action="store_true", help="pass a neutral face between expressions"
@@ -482,19 +482,28 @@ def natural(text: str, least: int = 0) -> int:
     return int(text)
 
 
-def amount(text: str) -> float:
-    """Parse a number from 0 to 3."""
+def number(text: str, least: float, most: float) -> float:
+    """Parse a number from `least` to `most`."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value <= 3:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 3")
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
     return value
 
 
+def picture_size(text: str) -> int:
+    """Parse a side of pictures."""
+    size = natural(text)
+    if not 64 <= size <= 4096:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 64 to 4096")
+    return size
+
+
 positive = partial(natural, least=1)
-picture_size = partial(natural, least=64)
+amount = partial(number, least=0, most=3)
+frame_rate = partial(number, least=1, most=240)
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -37,9 +37,10 @@ Image = NDArray[np.uint8]
 SHEET_ENDING = ".png"
 EXPORT_ENDINGS = (*EXPORTERS, SHEET_ENDING)
 SHEET_TILE = 256
+FRAMES_AT_ONCE = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Transition:
     """A face that moves between the expressions of an instruction.
 
@@ -76,9 +77,23 @@ class Transition:
             AssetError: If a file of the renderer is missing or broken, or made for another head.
             OptionError: If the head is not the one that read the photo, for all but the mesh.
         """
+        return np.stack(list(self.pictures(renderer, size)))
+
+    def pictures(self, renderer: Renderer = "portrait", size: int = 512) -> Iterator[Image]:
+        """The same one by one, so that long clips need little memory.
+
+        Raises:
+            AssetError: As `render`.
+            OptionError: As `render`.
+        """
+        draw = self._drawing(renderer, size)
+        for start in range(0, len(self.coefficients), FRAMES_AT_ONCE):
+            yield from draw(self.coefficients[start : start + FRAMES_AT_ONCE])
+
+    def _drawing(self, renderer: Renderer, size: int) -> Callable[[FaceCoefficients], Image]:
         if renderer == "mesh":
             camera = fit_camera(self.head.vertices(self.anchors))[:1]
-            return render_shape(self.head, self.coefficients, size, camera)
+            return lambda part: render_shape(self.head, part, size, camera)
         photo_renderer = self.photo_renderer(renderer)
         if self.head is not photo_renderer.head:
             raise OptionError(
@@ -88,7 +103,7 @@ class Transition:
         portrait = photo_renderer.prepare(
             self.face.image, self.face.coefficients, self.face.landmarks, size
         )
-        return photo_renderer.render(portrait, self.coefficients)
+        return partial(photo_renderer.render, portrait)
 
     def on_head(self, head: HeadModel) -> Transition:
         """The same expressions on the mean face of another head; it can be drawn as a mesh.
@@ -115,7 +130,7 @@ class Transition:
         Raises:
             OutputError: If the file cannot be written or has another ending.
         """
-        write_video(path, self.render(renderer, size), fps, self.description)
+        write_video(path, self.pictures(renderer, size), fps, self.description)
 
     def export(
         self, path: str | Path, renderer: Renderer = "portrait", size: int = 512, fps: float = 30
@@ -128,7 +143,7 @@ class Transition:
         if Path(path).suffix.lower() == SHEET_ENDING:
             write_image(path, self.contact_sheet(renderer), self.description)
         else:
-            export(path, self.head, self.coefficients, fps)
+            export(path, self.head, self.coefficients, fps, self.description)
 
     def contact_sheet(self, renderer: Renderer = "portrait", between: int = 1) -> Image:
         """One picture of the anchors, named, with `between` frames between any two."""
@@ -142,7 +157,7 @@ class Transition:
         tile = (SHEET_TILE, SHEET_TILE)
         pictures = [
             cv2.resize(picture, tile, interpolation=cv2.INTER_AREA)
-            for picture in few.render(renderer, 2 * SHEET_TILE)
+            for picture in few.pictures(renderer, 2 * SHEET_TILE)
         ]
         return contact_sheet(pictures, captions, columns=len(frames))
 
@@ -150,6 +165,13 @@ class Transition:
     def description(self) -> str:
         """What metadata of generated pictures say."""
         return f"synthetic expression by i2fet: {self.instruction}"
+
+    def __repr__(self) -> str:
+        return f"<Transition {self._path}>"
+
+    @property
+    def _path(self) -> str:
+        return f"{' -> '.join(self.labels)} in {len(self.coefficients)} frames"
 
     def summary(self) -> str:
         """What was done, in words."""
@@ -160,7 +182,7 @@ class Transition:
                 f"heard   {', then '.join(map(str, self.steps))}",
                 f"photo   {number}; landmarks fit to {self.face.residual_percent:.2f} % of the "
                 "distance between the eyes",
-                f"path    {' -> '.join(self.labels)} in {len(self.coefficients)} frames",
+                f"path    {self._path}",
                 f"model   {self.model}",
                 *neutral,
             ]

@@ -61,20 +61,33 @@ def animate(photo, checkpoint, out, *options, instruction=INSTRUCTION):
     return main(["animate", str(photo), instruction, *options])
 
 
+def test_long_clips_are_drawn_in_parts(pipeline, astronaut, monkeypatch):
+    transition = pipeline(astronaut, INSTRUCTION, frames=7)
+    for renderer in ("portrait", "mesh"):
+        whole = transition.render(renderer, 64)
+        monkeypatch.setattr("i2fet.pipeline.FRAMES_AT_ONCE", 3)
+        parts = transition.render(renderer, 64)
+        np.testing.assert_allclose(parts, whole.astype(float), atol=1)
+        monkeypatch.undo()
+
+
 def test_animate_writes_a_playable_clip_and_says_what_it_did(photo, checkpoint, tmp_path, capsys):
     out = tmp_path / "new" / "clip.mp4"
     exports = [tmp_path / name for name in ("a.glb", "a.csv", "a.obj", "sheet.png")]
     options = [part for path in exports for part in ("--export", path)]
-    assert animate(photo, checkpoint, out, "--size", 96, "--frames", 12, *options) == 0
+    size = ("--size", 96, "--frames", 12, "--fps", 29.97)
+    assert animate(photo, checkpoint, out, *size, *options) == 0
     printed = capsys.readouterr().out
     for words in ("surprise, then anger", "1 face", "synthetic people", str(out), str(exports[0])):
         assert words in printed
     with av.open(out) as clip:
         frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
         assert clip.streams.video[0].codec_context.name == "h264"
+        assert float(clip.streams.video[0].average_rate) == pytest.approx(29.97)
         assert "synthetic" in str(clip.metadata)
     assert np.shape(frames) == (12, 96, 96, 3)
     assert all(path.stat().st_size > 0 for path in exports)
+    assert INSTRUCTION.encode() in exports[0].read_bytes()
     with open(exports[1], newline="") as file:
         assert len(list(csv.DictReader(file))) == 12
 
@@ -210,6 +223,8 @@ def test_bad_checkpoints_are_told(content, photo, tmp_path, capsys):
         ["animate"],
         ["animate", "a", "b", "-o", "c.mp4", "--frames", "0"],
         ["animate", "a", "b", "-o", "c.mp4", "--size", "8"],
+        ["animate", "a", "b", "-o", "c.mp4", "--size", "99999"],
+        ["animate", "a", "b", "-o", "c.mp4", "--fps", "0"],
         ["animate", "a", "b", "-o", "c.mp4", "--intensity", "nan"],
     ],
 )
@@ -234,6 +249,7 @@ def test_transition_starts_with_the_photo_and_keeps_its_person(pipeline, astrona
     transition = pipeline(astronaut, INSTRUCTION, frames=21)
     assert transition.labels == ("photo", "surprise", "anger")
     assert transition.anchor_frames == (0, 10, 20)
+    assert repr(transition) == "<Transition photo -> surprise -> anger in 21 frames>"
     source, moved = transition.face.coefficients, transition.coefficients
     torch.testing.assert_close(moved[:1], source)
     for name in ("shape", "camera", "global_rotation"):

@@ -56,7 +56,9 @@ LIP_GAP = 0.002
 GRAZING = 0.3
 """Least cosine between a surface and the line of sight at which the photo shows it well."""
 
-THREADS, CHUNK = 2, 16
+THREADS = 2
+MAX_PIXELS = 2**22
+"""Pixels rasterised at once, which bounds the memory of large pictures."""
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -324,9 +326,10 @@ class PortraitRenderer:
     def render(self, portrait: Portrait, trajectory: FaceCoefficients) -> Image:
         """(T, size, size, 3) pictures of (T,) coefficients, seen by the portrait's camera."""
         frames: list[Image] = []
+        step = max(MAX_PIXELS // portrait.size**2, 1)
         with ThreadPoolExecutor(THREADS) as pool:
-            for start in range(0, len(trajectory), CHUNK):
-                views = self._views(portrait, trajectory[start : start + CHUNK])
+            for start in range(0, len(trajectory), step):
+                views = self._views(portrait, trajectory[start : start + step])
                 frames += pool.map(lambda view: self._compose(portrait, view), views)
         return np.stack(frames)
 
