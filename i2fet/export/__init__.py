@@ -9,28 +9,35 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.export.arkit import arkit_curves, write_arkit_csv
 from i2fet.export.gltf import write_gltf
 from i2fet.export.obj import write_obj
+from i2fet.export.weights import blendshape_names, blendshape_weights
 from i2fet.files import check_ending
 from i2fet.heads.base import HeadModel
 
-__all__ = ["EXPORTERS", "arkit_curves", "export", "write_arkit_csv", "write_gltf", "write_obj"]
+__all__ = [
+    "EXPORTERS",
+    "arkit_curves",
+    "blendshape_names",
+    "blendshape_weights",
+    "export",
+    "write_arkit_csv",
+    "write_gltf",
+    "write_obj",
+]
 
-
-def _write_last_frame(
-    path: Path, head: HeadModel, coefficients: FaceCoefficients, fps: float
-) -> None:
-    write_obj(path, head, coefficients[-1])
-
-
-EXPORTERS: dict[str, Callable[[Path, HeadModel, FaceCoefficients, float], None]] = {
+EXPORTERS: dict[str, Callable[[Path, HeadModel, FaceCoefficients, float, str], None]] = {
     ".glb": write_gltf,
-    ".csv": write_arkit_csv,
-    ".obj": _write_last_frame,
+    ".csv": lambda path, head, clip, fps, _: write_arkit_csv(path, head, clip, fps),
+    ".obj": lambda path, head, clip, *_: write_obj(path, head, clip[-1]),
 }
 """What writes a file, by the ending of its name."""
 
 
 def export(
-    path: str | Path, head: HeadModel, coefficients: FaceCoefficients, fps: float = 30
+    path: str | Path,
+    head: HeadModel,
+    coefficients: FaceCoefficients,
+    fps: float = 30,
+    description: str = "",
 ) -> None:
     """Write a clip in the format that the file's name ends in.
 
@@ -39,10 +46,11 @@ def export(
         head: The head that the coefficients belong to.
         coefficients: (T,) of them, at least one, one frame each.
         fps: Frames a second.
+        description: Stored where the format has a place for it, which is .glb.
 
     Raises:
         OutputError: Another ending, a path that cannot be written, or a head that the format
             cannot hold.
     """
     path = Path(path)
-    EXPORTERS[check_ending(path, EXPORTERS)](path, head, coefficients, fps)
+    EXPORTERS[check_ending(path, EXPORTERS)](path, head, coefficients, fps, description)

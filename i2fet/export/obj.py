@@ -25,7 +25,7 @@ def _face_lines(head: HeadModel) -> list[str]:
 
 @torch.no_grad()
 def write_obj(path: str | Path, head: HeadModel, coefficients: FaceCoefficients) -> None:
-    """Write the mesh of one frame, in metres, y up, facing +z.
+    """Write the mesh of one frame, smooth, in metres, y up, facing +z.
 
     Args:
         path: Ends in .obj.
@@ -39,8 +39,10 @@ def write_obj(path: str | Path, head: HeadModel, coefficients: FaceCoefficients)
     check_ending(path, [".obj"])
     lines = [
         f"# synthetic; {head.name} head",
+        "o face",
         *_lines("v", head.vertices(coefficients[None])[0]),
         *_lines("vt", head.uv),
+        "s 1",
         *_face_lines(head),
     ]
     with replacing(path) as unfinished:

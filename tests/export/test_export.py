@@ -300,6 +300,7 @@ def test_obj(head: HeadModel, tmp_path: Path) -> None:
         keyword, *rest = line.split()
         parts.setdefault(keyword, []).append(rest)
     assert "synthetic;" in parts["#"][0]
+    assert parts["s"] == [["1"]], "one smooth surface"
     np.testing.assert_allclose(
         np.array(parts["v"], dtype=float), head.vertices(clip())[3], atol=1e-6
     )
