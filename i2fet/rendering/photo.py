@@ -49,7 +49,7 @@ def load_photo_renderer(
         device: That networks run on; a GPU where there is one, by default.
 
     Raises:
-        OptionError: If there is no such renderer.
+        OptionError: If there is no such renderer, or it is for another head.
         AssetError: If a file of it is missing or broken, or made for another head.
     """
     if name not in PHOTO_RENDERERS:
@@ -57,6 +57,11 @@ def load_photo_renderer(
         raise OptionError(f"there is no renderer {name!r} of photos; the known ones are {known}")
     if name == "portrait":
         return PortraitRenderer(head)
+    if not head.name.startswith("flame"):
+        raise OptionError(
+            f"the renderer {name!r} draws FLAME's heads, but the model's head is {head.name!r}; "
+            "use the renderer 'portrait', or a model that was trained for FLAME"
+        )
     # Imported here, since torchvision's models take a while.
     from i2fet.rendering.neural.cvthead import CvtHeadRenderer
     from i2fet.rendering.neural.rome import RomeRenderer

@@ -26,6 +26,7 @@ from i2fet.rendering.neural.framing import align, crop_face, person_mask, to_ten
 from i2fet.rendering.neural.mesh_levels import read_levels
 from i2fet.rendering.neural.rome import RomeRenderer, without_specks
 from i2fet.rendering.neural.rome_networks import RomeMesh, RomeNetworks
+from i2fet.rendering.neural.states import check_mesh_size
 from i2fet.rendering.photo import load_photo_renderer
 
 LEVELS = (60, 24, 10)
@@ -270,9 +271,14 @@ def test_specks_are_no_part_of_a_person():
 
 
 @pytest.mark.parametrize("name", ["rome", "cvthead"])
-def test_another_head_is_refused(name, head, installed):
-    with pytest.raises(AssetError, match="knows a mesh of 60 vertices, and the head 'arkit'"):
+def test_another_head_is_refused(name, head):
+    with pytest.raises(OptionError, match=f"'{name}' draws FLAME's heads.*'arkit'"):
         load_photo_renderer(name, head, "cpu")
+
+
+def test_another_mesh_is_refused(head):
+    with pytest.raises(AssetError, match="knows a mesh of 60 vertices, and the head 'arkit'"):
+        check_mesh_size("rome", head, 60)
 
 
 def test_rome_needs_flames_texture_coordinates(tiny, installed):
