@@ -38,6 +38,8 @@ SHEET_ENDING = ".png"
 EXPORT_ENDINGS = (*EXPORTERS, SHEET_ENDING)
 SHEET_TILE = 256
 FRAMES_AT_ONCE = 32
+MIN_SIZE = 64
+MAX_INTENSITY = 3
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,7 +77,8 @@ class Transition:
 
         Raises:
             AssetError: If a file of the renderer is missing or broken, or made for another head.
-            OptionError: If the head is not the one that read the photo, for all but the mesh.
+            OptionError: If the size is below 64, or the head is not the one that read the photo,
+                for all but the mesh.
         """
         return np.stack(list(self.pictures(renderer, size)))
 
@@ -91,6 +94,8 @@ class Transition:
             yield from draw(self.coefficients[start : start + FRAMES_AT_ONCE])
 
     def _drawing(self, renderer: Renderer, size: int) -> Callable[[FaceCoefficients], Image]:
+        if size < MIN_SIZE:
+            raise OptionError(f"the size of pictures is {size}; give at least {MIN_SIZE} pixels")
         if renderer == "mesh":
             camera = fit_camera(self.head.vertices(self.anchors))[:1]
             return lambda part: render_shape(self.head, part, size, camera)
@@ -285,16 +290,18 @@ class TransitionPipeline:
             head_pose: Keep the photo's head rotation, or take the model's.
             easing: Of the movement between two expressions.
             hold: Frames for which each generated expression stays.
-            intensity: Factor on the generated expressions and the jaw's opening.
+            intensity: Factor on the generated expressions and the jaw's opening, 0 to 3.
             seed: Of the generated expressions.
             neutral: A photo of the same person at rest, by which the photo is read better.
 
         Raises:
             InstructionError: If no expression is asked for, or it is unclear which.
-            OptionError: If there are too few frames to show every expression, or the encoder has
-                no use for a neutral photo.
+            OptionError: If there are too few frames to show every expression, another option is
+                none of its values, or the encoder has no use for a neutral photo.
             PhotoError: If a photo cannot be read or shows no usable face.
         """
+        if not 0 <= intensity <= MAX_INTENSITY:
+            raise OptionError(f"intensity is {intensity}; give a number from 0 to {MAX_INTENSITY}")
         steps = self._listen(instruction)
         face = perceive(photo, self.encoder, neutral)
         generated = self.generate([instruction], seed=seed)[0, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -32,7 +32,11 @@ def make_anchors(
 
     Returns:
         S + 1 anchors, with the source's shape and camera.
+
+    Raises:
+        OptionError: If there is no such head pose.
     """
+    _check_choice("head_pose", head_pose, HeadPose)
     pose = torch.cat([source.pose[None], pose])
     if head_pose == "source":
         pose = torch.cat([source.global_rotation.expand(len(pose), -1), pose[:, 3:]], dim=1)
@@ -53,8 +57,10 @@ def anchor_frames(anchors: int, frames: int, hold: int = 0) -> list[int]:
         hold: Frames for which every anchor but the first stays after it is reached.
 
     Raises:
-        OptionError: If there are too few frames to show every anchor.
+        OptionError: If there are too few frames to show every anchor, or the hold is negative.
     """
+    if hold < 0:
+        raise OptionError(f"hold is {hold}; give a number of frames, 0 for none")
     moving = frames - hold * (anchors - 1)
     if moving < anchors:
         needed = anchors + hold * (anchors - 1)
@@ -86,8 +92,10 @@ def interpolate(
         T frames, all with the first anchor's shape and camera.
 
     Raises:
-        OptionError: If there are too few frames to show every anchor.
+        OptionError: As `anchor_frames`, or if there is no such easing or rotation.
     """
+    _check_choice("easing", easing, Easing)
+    _check_choice("rotation", rotation, RotationPath)
     position = _positions(len(anchors), frames, easing, hold)
     expression = _lerp(anchors.expression, position)
     if rotation == "slerp":
@@ -114,6 +122,11 @@ def straight_path(anchors: Tensor, frames: int) -> Tensor:
     """
     share = torch.linspace(0, 1, frames, dtype=anchors.dtype, device=anchors.device)[:, None]
     return torch.lerp(anchors[:, :1], anchors[:, 1:], share)
+
+
+def _check_choice(option: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise OptionError(f"{option} is {value!r}; it can be {' or '.join(get_args(choices))}")
 
 
 def _positions(anchors: int, frames: int, easing: Easing, hold: int) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from i2fet.cli import main
 from i2fet.coefficients import FaceCoefficients
+from i2fet.errors import OptionError
 from i2fet.pipeline import TransitionPipeline
 
 INSTRUCTION = "Turn this face from surprise to anger."
@@ -325,6 +326,17 @@ def test_generated_head_pose_is_the_models(pipeline, astronaut):
     transition = pipeline(astronaut, INSTRUCTION, frames=9, head_pose="generated")
     rotation = transition.coefficients.global_rotation
     assert not torch.equal(rotation[0], rotation[-1])
+
+
+@pytest.mark.parametrize("intensity", [-1, 9, float("nan")])
+def test_intensity_has_bounds(pipeline, astronaut, intensity):
+    with pytest.raises(OptionError, match=f"intensity is {intensity}"):
+        pipeline(astronaut, INSTRUCTION, intensity=intensity)
+
+
+def test_tiny_pictures_are_refused(pipeline, astronaut):
+    with pytest.raises(OptionError, match="size of pictures is 0"):
+        pipeline(astronaut, INSTRUCTION).render(size=0)
 
 
 def test_generate_leads_with_instructions_samples_steps(pipeline):

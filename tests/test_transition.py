@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from scipy.interpolate import interp1d
 from scipy.spatial.transform import Rotation, Slerp
 
 from i2fet.coefficients import FaceCoefficients
+from i2fet.errors import OptionError
 from i2fet.transition import Easing, RotationPath, anchor_frames, interpolate, make_anchors
 
 
@@ -104,3 +107,17 @@ def test_smooth_motion_rests_at_the_anchors_and_stays_between_them() -> None:
 def test_too_few_frames_names_how_many_are_needed(frames: int, hold: int, needed: int) -> None:
     with pytest.raises(ValueError, match=f"^{frames} frames are too few.*at least {needed}$"):
         interpolate(random_anchors(3), frames, hold=hold)
+
+
+@pytest.mark.parametrize("option", [{"easing": "cubic"}, {"rotation": "straight"}, {"hold": -1}])
+def test_wrong_options_are_named(option: dict[str, Any]) -> None:
+    (name, value), *_ = option.items()
+    with pytest.raises(OptionError, match=f"^{name} is {value!r}"):
+        interpolate(FaceCoefficients.zeros(2), 10, **option)
+
+
+def test_a_wrong_head_pose_is_named() -> None:
+    with pytest.raises(OptionError, match="it can be source or generated"):
+        make_anchors(
+            FaceCoefficients.zeros(), torch.zeros(1, 50), torch.zeros(1, 6), cast(Any, "photo")
+        )
