@@ -3,8 +3,9 @@
 Each target pixel looks up the photo where the same point of the head was seen. The photo is split
 into three layers, each continued beyond its own edge, so that what an expression uncovers has a
 colour: skin (closing lids show skin, not eye), eyes (widening lids show sclera, not lid) and the
-inside of the mouth (opening lips show a dark inside, not lips). Beside the head the movement of
-its outline fades out, so hair and background stay whole.
+inside of the mouth (opening lips show a dark inside, not lips). Skin that turns towards the photo's
+light brightens, and folds darken, as in a ratio image. Beside the head the movement of its outline
+fades out, so hair and background stay whole.
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ LIP_RIM = 0.0015
 """Metres around an open mouth that its picture may reach."""
 LIP_GAP = 0.002
 """Metres; between lips less than this far apart no teeth show, and twice as far apart they do."""
+RELIEF = (0.6, 1.1)
+"""Least and largest factor on the brightness of skin that folds; brightened skin soon looks wet."""
+RELIEF_SOFTNESS = 0.0015
+"""Standard deviation in metres by which that factor is smoothed, which hides the triangles."""
+DARKEST = 0.08
+"""Share of white below which no skin is thought to be lit."""
 GRAZING = 0.3
 """Least cosine between a surface and the line of sight at which the photo shows it well."""
 
@@ -90,6 +97,8 @@ class Portrait:
         offset: (V, 3) pixels from the projected mesh to where the photo shows it.
         seen_at: (V, 4) pixel where the crop shows each vertex, its depth, and the cosine between
             its surface and the line of sight.
+        light: (4,) as `fit_light` tells it.
+        brightness: (V,) of each vertex in that light.
         depth: (size, size) of the mesh in the crop, -inf beside it.
         layers: Skin, eyes and mouth, each (size, size, 3) and complete.
         box: Rows and columns that hold eyes and mouth in every expression.
@@ -99,6 +108,8 @@ class Portrait:
     source: FaceCoefficients
     offset: Tensor
     seen_at: Tensor
+    light: Tensor
+    brightness: Tensor
     depth: Floats
     layers: tuple[Image, Image, Image]
     box: tuple[slice, slice]
@@ -126,6 +137,7 @@ class View:
         labels: (size, size) layer of each pixel.
         depth: (size, size), -inf beside it.
         seen_at: (size, size, 4) pixel, depth and cosine in the photo of the same point.
+        relief: (size, size) factor on its brightness in the photo.
         motion: (4, 2) the skull's motion, an affine map of pixels and depth into the photo (exact
             in weak perspective). Upper teeth keep their place by it, whatever the jaw does.
     """
@@ -133,6 +145,7 @@ class View:
     labels: Labels
     depth: Floats
     seen_at: Floats
+    relief: Floats
     motion: Floats
 
 
@@ -282,6 +295,8 @@ class PortraitRenderer:
     def __init__(self, head: HeadModel) -> None:
         self.head = head
         self.face_layers = face_layers(head)
+        self.skin = torch.zeros(head.num_vertices, dtype=torch.bool)
+        self.skin[head.faces[torch.from_numpy(self.face_layers == SKIN)]] = True
         self.operator = landmark_operator(head)
         reach = head.expression_basis.norm(dim=-1).amax(0)
         self.skull = reach < STILL
@@ -317,10 +332,13 @@ class PortraitRenderer:
         labels = self._labels(fragments.pix_to_face[0].numpy())
         layers = split_layers(crop.image, labels, float(crop.camera[0, 0]) * size / 2)
         depth = fragments.depth[0].numpy()
-        facing = vertex_normals(vertices, self.head.faces)[0, :, 2:]
+        normals = vertex_normals(vertices, self.head.faces)[0]
+        clear = self.skin & (normals[:, 2] > GRAZING)
+        light = fit_light(crop.image, pixels[clear, :2], normals[clear])
         box = self._feature_box(pixels, size)
-        seen_at = torch.cat([pixels, facing], dim=1)
-        return Portrait(crop, source, offset, seen_at, depth, layers, box)
+        seen_at = torch.cat([pixels, normals[:, 2:]], dim=1)
+        brightness = shade(normals, light)
+        return Portrait(crop, source, offset, seen_at, light, brightness, depth, layers, box)
 
     @torch.no_grad()
     def render(self, portrait: Portrait, trajectory: FaceCoefficients) -> Image:
@@ -339,13 +357,16 @@ class PortraitRenderer:
         camera = portrait.crop.camera.expand(len(vertices), -1)
         pixels = project(vertices, camera, size, size) + self._offsets(portrait, trajectory)
         fragments = rasterize(pixels, self.head.faces, size, size)
-        seen_at = interpolate(portrait.seen_at, self.head.faces, fragments)
+        normals = vertex_normals(vertices, self.head.faces)
+        relief = (shade(normals, portrait.light) / portrait.brightness).clamp(*RELIEF)
+        attributes = [portrait.seen_at.expand(len(pixels), -1, -1), relief[..., None]]
+        spread = interpolate(torch.cat(attributes, dim=2), self.head.faces, fragments).numpy()
         skull = functional.pad(pixels[:, self.skull], (0, 1), value=1)
         still = portrait.seen_at[self.skull, :2].expand(len(pixels), -1, -1)
         motion = torch.linalg.lstsq(skull, still).solution
         labels = self._labels(fragments.pix_to_face.numpy())
-        arrays = (labels, fragments.depth.numpy(), seen_at.numpy(), motion.numpy())
-        return map(View, *arrays)
+        depth = fragments.depth.numpy()
+        return map(View, labels, depth, spread[..., :4], spread[..., 4], motion.numpy())
 
     def _offsets(self, portrait: Portrait, trajectory: FaceCoefficients) -> Tensor:
         """(T, V, 3) pixels.
@@ -377,9 +398,36 @@ class PortraitRenderer:
         shift = view.seen_at[..., :2] - grid
         known = (view.labels == SKIN) & ~is_hidden(portrait, view.seen_at)
         frame = sample(portrait.layers[SKIN], grid + fade_out(shift, known))
+        relight(frame, portrait, view, known)
         draw_eyes(frame, portrait, view, shift)
         draw_mouth(frame, portrait, view)
         return frame
+
+
+def fit_light(image: Image, pixels: Tensor, normals: Tensor) -> Tensor:
+    """(4,) light from everywhere, and towards x, y and z, under which grey skin looks as it does.
+
+    Args:
+        image: (H, W, 3).
+        pixels: (N, 2) where it shows some points.
+        normals: (N, 3) of the surface there.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    seen = torch.from_numpy(sample(grey, pixels[None].numpy())[0] / np.float32(255))
+    directions = functional.pad(normals, (1, 0), value=1)
+    return torch.linalg.lstsq(directions, seen[:, None]).solution[:, 0]
+
+
+def shade(normals: Tensor, light: Tensor) -> Tensor:
+    """(...) brightness of grey skin with (..., 3) normals, as a share of white."""
+    return (normals @ light[1:] + light[0]).clamp(min=DARKEST)
+
+
+def relight(frame: Image, portrait: Portrait, view: View, known: NDArray[np.bool_]) -> None:
+    """Brighten and darken the known skin of a frame, in place, as it turns in the photo's light."""
+    relief = np.where(known, view.relief, np.float32(1))
+    relief = cv2.GaussianBlur(relief, (0, 0), RELIEF_SOFTNESS * portrait.metre)
+    frame[:] = (frame * relief[..., None] + 0.5).clip(0, 255)
 
 
 def draw_eyes(frame: Image, portrait: Portrait, view: View, shift: Floats) -> None:

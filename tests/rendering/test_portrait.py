@@ -13,8 +13,10 @@ from i2fet.rendering.portrait import (
     MOUTH_COLOR,
     PortraitRenderer,
     continue_beyond,
+    fit_light,
     landmark_operator,
     resample,
+    shade,
 )
 
 HEIGHT, WIDTH, SIZE = 400, 480, 128
@@ -91,6 +93,29 @@ def test_closing_lids_cover_the_eyes_with_skin(renderer, head, photo):
     before = portrait.crop.image[centres[:, 1], centres[:, 0]]
     after = frame[centres[:, 1], centres[:, 0]]
     assert difference(after, cheek) < 0.5 * difference(before, cheek)
+
+
+def test_light_is_found_again(generator):
+    light = torch.tensor([0.4, 0.1, 0.2, -0.1])
+    normals = torch.nn.functional.normalize(torch.randn(500, 3, generator=generator), dim=1)
+    pixels = torch.rand(500, 2, generator=generator) * 500
+    image = np.zeros((500, 500, 3), np.uint8)
+    for (x, y), value in zip(pixels.int().tolist(), shade(normals, light).tolist(), strict=True):
+        image[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = round(255 * value)
+    torch.testing.assert_close(fit_light(image, pixels, normals), light, atol=0.02, rtol=0)
+
+
+def test_skin_that_turns_to_the_light_brightens(renderer, head, photo):
+    portrait = renderer.prepare(photo, head_in_photo(), size=SIZE)
+    sides = []
+    for angle in (-0.4, 0.4):
+        turned = head_in_photo()
+        turned.pose[:, 1] = angle
+        view = next(iter(renderer._views(portrait, turned)))
+        sides.append(view.relief[view.labels == 0].mean())
+    towards_left = float(portrait.light[1]) < 0
+    assert (sides[0] > sides[1]) == towards_left
+    assert min(sides) < 1 < max(sides)
 
 
 def test_landmarks_pull_the_mesh_onto_the_photo(renderer, head, photo):
