@@ -13,6 +13,7 @@ from i2fet.coefficients import SHAPE_SIZE
 from i2fet.heads.base import JAW, HeadModel
 from i2fet.heads.skinning import rotation_matrices
 from i2fet.nn.i2fet import Posterior
+from i2fet.precision import full_precision
 
 Reduction = Literal["sum", "mean"]
 
@@ -99,8 +100,9 @@ class VertexLoss(nn.Module):
         Returns:
             Scalar, the mean over coordinates, expressions and batch in units of scale squared.
         """
-        identity = torch.addmm(self.fixed_basis[0], shape, self.fixed_basis[1:])
-        difference = self._pose(identity, *target) - self._pose(identity, *output)
+        with full_precision(shape):
+            identity = torch.addmm(self.fixed_basis[0], shape, self.fixed_basis[1:])
+            difference = self._pose(identity, *target) - self._pose(identity, *output)
         return difference.square().sum() * self.normalization / target[0].shape[:2].numel()
 
     def _pose(self, identity: Tensor, expression: Tensor, pose: Tensor) -> Tensor:

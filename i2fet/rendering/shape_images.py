@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads.base import HeadModel
+from i2fet.precision import full_precision
 from i2fet.rendering.mesh import PAPER, render_shape
 
 MARGIN = 0.1
@@ -51,8 +52,9 @@ def draw_shape_images(head: HeadModel, faces: FaceCoefficients, size: int) -> Te
     Returns:
         (B, 3, S, S) uint8 RGB on the faces' device.
     """
-    camera = neutral_camera(head, faces.shape)
-    pictures = render_shape(head, frontal(faces), size, camera, supersample=1)
+    with full_precision(faces.shape):
+        camera = neutral_camera(head, faces.shape)
+        pictures = render_shape(head, frontal(faces), size, camera, supersample=1)
     return torch.from_numpy(pictures).to(faces.shape.device).permute(0, 3, 1, 2)
 
 

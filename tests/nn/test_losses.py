@@ -102,6 +102,16 @@ def test_vertex_loss_is_zero_for_equal_faces_and_counts_in_units_of_scale() -> N
     )
 
 
+def test_vertex_loss_is_the_same_in_mixed_precision() -> None:
+    loss = VertexLoss(random_head())
+    shape, expression, pose = random_faces(3, seed=1)
+    _, *other = random_faces(3, seed=2)
+    compared = shape, (expression, pose), (other[0], other[1])
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = loss(*compared)
+    assert torch.equal(mixed, loss(*compared))
+
+
 def test_vertex_loss_leaves_nothing_in_checkpoints() -> None:
     assert not VertexLoss(random_head()).state_dict()
 

@@ -59,6 +59,12 @@ def test_head_rotation_and_camera_do_not_show(head: ArkitHead, faces: FaceCoeffi
     assert torch.equal(images, draw_shape_images(head, other, SIZE))
 
 
+def test_mixed_precision_draws_the_same(head: ArkitHead, faces: FaceCoefficients) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = draw_shape_images(head, faces, SIZE)
+    assert torch.equal(mixed, draw_shape_images(head, faces, SIZE))
+
+
 def test_jaw_and_expression_show(head: ArkitHead, faces: FaceCoefficients) -> None:
     images = draw_shape_images(head, faces, SIZE).int()
     shut = replace(faces, pose=torch.zeros(3, 6))
