@@ -17,6 +17,7 @@ import yaml
 from i2fet.cli import main
 
 TASKS = Path(__file__).parent / "tasks"
+GPU_LAYER = Path(__file__).parents[1] / "experiments/gpu.yaml"
 EPOCHS, BATCHES = 4, 5
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args", "ignore:The number of tr")
 
@@ -135,6 +136,16 @@ def test_progress_is_told_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [line["step"] for line in lines] == [BATCHES, 2 * BATCHES]
     assert lines[0]["seconds_left"] > lines[1]["seconds_left"] == 0
     assert {"train/loss", "val/loss", "batches_per_second"} <= lines[1].keys()
+
+
+def test_the_layer_for_gpus_trains_on_other_devices_too(tmp_path: Path) -> None:
+    places = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=auto"]
+    short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2"]
+    assert main([*write_config(tmp_path), "--config", str(GPU_LAYER), *places, *short]) == 0
+    trained = load(tmp_path)
+    averaged, current = trained["state_dict"], trained["current_model_state"]
+    assert averaged.keys() == current.keys()
+    assert not all(torch.equal(averaged[name], current[name]) for name in averaged)
 
 
 def test_the_configuration_lies_in_the_runs_own_folder(undisturbed: Path) -> None:

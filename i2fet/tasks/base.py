@@ -19,6 +19,7 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
 from i2fet.errors import OptionError
 from i2fet.heads import load_head
+from i2fet.tasks.optimizers import allow_clipping
 
 logger = logging.getLogger(__name__)
 
@@ -185,15 +186,24 @@ class BaseTask(LightningModule, ABC):
     def setup(self, stage: str) -> None:
         """Learn from the data module, or check that it fits what the task has learnt."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if data is not None:
+        if self.hparams["provenance"] is None:
+            self.configure_model()
+        elif data is not None:
             self._meet(data)
-        elif self.hparams["provenance"] is None:
-            raise ValueError("a new task learns the label set and the head from a data module")
         self.configure_losses()
+
+    def configure_model(self) -> None:
+        """Build a new task's networks; callbacks that copy them ask for it before `setup`."""
+        if self.hparams["provenance"] is not None:
+            return
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is None:
+            raise ValueError("a new task learns the label set and the head from a data module")
+        self._meet(data)
 
     def configure_optimizers(self) -> Any:
         """The optimiser, with the scheduler if there is one."""
-        optimizer = self.optimizer_factory(self.parameters())
+        optimizer = allow_clipping(self.optimizer_factory(self.parameters()))
         if self.scheduler_factory is None:
             return optimizer
         scheduler = self.scheduler_factory(optimizer)

@@ -18,7 +18,7 @@ from i2fet.heads.skinning import rotation_matrices
 from i2fet.nn.face_network import ACTIONS, FaceNetwork, Reading
 from i2fet.perception.descriptor import patches
 from i2fet.perception.fitting import EYE_CORNERS, LandmarkBasis
-from i2fet.tasks.schedule import one_cycle
+from i2fet.tasks.optimizers import one_cycle
 
 Batch = dict[str, Tensor]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from i2fet.nn.instruction_reader import BEGIN, INSIDE, OUTSIDE, InstructionReader
-from i2fet.tasks.schedule import one_cycle
+from i2fet.tasks.optimizers import one_cycle
 
 Batch = dict[str, Tensor]
 

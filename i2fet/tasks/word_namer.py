@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from i2fet.emotions import Emotion
 from i2fet.nn.word_namer import NOTHING
-from i2fet.tasks.schedule import one_cycle
+from i2fet.tasks.optimizers import one_cycle
 from i2fet.text.listener import build_namer
 
 Batch = dict[str, Tensor]

@@ -1,4 +1,4 @@
-"""The schedule of tasks whose length of training is known beforehand."""
+"""What the tasks share of their optimisers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from torch.optim import Optimizer
+
+
+def allow_clipping(optimizer: Optimizer) -> Optimizer:
+    """Have gradients unscaled before the step, so that they can be clipped in mixed precision.
+
+    Fused optimisers offer to unscale them within the step, for which Lightning refuses to clip.
+    """
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    return optimizer
 
 
 def one_cycle(task: LightningModule, rate: float, weight_decay: float, warmup: float) -> Any:
@@ -22,4 +32,4 @@ def one_cycle(task: LightningModule, rate: float, weight_decay: float, warmup: f
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, rate, total_steps=steps, pct_start=warmup
     )
-    return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+    return [allow_clipping(optimizer)], [{"scheduler": scheduler, "interval": "step"}]
