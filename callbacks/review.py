@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.drawing import wandb_loggers
 from callbacks.identity import describe_run
+from i2fet.tasks.base import BaseTask, DataSource
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -86,11 +87,12 @@ class RunArtifacts(Callback):
         import wandb
 
         run, metadata = logger.experiment, describe_run(trainer, task, "fit")
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        cache: Path | None = getattr(data, "cache_path", None)
-        if cache is not None and data.encoder_name != TRUTH and cache.exists():
-            name = f"{cache.parent.name}-{cache.stem}"
-            used = wandb.Artifact(name, "cache", metadata={"path": str(cache)})
+        data: DataSource | None = trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(task, BaseTask) and data is not None and data.encoder_name != TRUTH:
+            cache = data.cache_path
+            used = wandb.Artifact(
+                f"{cache.parent.name}-{cache.stem}", "cache", metadata={"path": str(cache)}
+            )
             used.add_reference(cache.resolve().as_uri())
             metadata["cache"] = {"name": used.name, "digest": used.digest}
             if run.settings.mode == "online":

@@ -60,6 +60,7 @@ class DataSource(Protocol):
         class_counts: (E,) int64 faces of each label there.
         population: Whose names those of the subjects are: a dataset's, or one synthetic corpus's.
         subjects: Names of the subjects in "train", "val" and "test".
+        cache_path: Where coefficients that were read off pictures are kept.
         vertex_scale: `vertex_spread` of the training part, metres.
     """
 
@@ -86,6 +87,9 @@ class DataSource(Protocol):
 
     @property
     def population(self) -> str: ...
+
+    @property
+    def cache_path(self) -> Path: ...
 
     @property
     def vertex_scale(self) -> float: ...
