@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import compress
 
 import torch
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from datamodules.cache import Tensors
@@ -17,20 +16,6 @@ from i2fet.coefficients import FaceCoefficients
 logger = logging.getLogger(__name__)
 
 LISTED = 10
-
-
-def head_angles(global_rotation: Tensor) -> Tensor:
-    """Yaw, pitch and roll of heads, applied to the head in the order roll, pitch, yaw.
-
-    Args:
-        global_rotation: (N, 3) axis-angle radians, as the first half of the pose.
-
-    Returns:
-        (N, 3) degrees: yaw, positive to the picture's right, pitch, positive downwards, and roll,
-        positive anticlockwise in the picture.
-    """
-    rotations = Rotation.from_rotvec(global_rotation.double().numpy())
-    return torch.from_numpy(rotations.as_euler("YXZ", degrees=True)).to(global_rotation)
 
 
 def select_faces(
@@ -51,7 +36,7 @@ def select_faces(
     coefficients = FaceCoefficients(
         **{name: tensors[name] for name in ("shape", "expression", "pose", "camera")}
     )
-    turned = found & (head_angles(coefficients.global_rotation).abs().amax(1) > max_head_angle)
+    turned = found & (coefficients.head_angles.abs().amax(1) > max_head_angle)
     usable = found & ~turned
     few = usable & _inexpressive(records, usable, min_expressions)
     faults = {

@@ -17,8 +17,6 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from datamodules.cache import Tensors
-from datamodules.prototypes import JAW_OPEN
-from datamodules.selection import head_angles
 from i2fet.coefficients import FaceCoefficients
 from i2fet.files import replacing
 from i2fet.heads import HeadModel
@@ -133,24 +131,19 @@ def compare_with_truth(tensors: Tensors, truth: FaceCoefficients, head: HeadMode
     """
     found = tensors["found"]
     perceived = FaceCoefficients(**{name: tensors[name] for name in vars(truth)})
-    read, real = _actions(perceived, head), _actions(truth, head)
+    read, real = head.actions(perceived), head.actions(truth)
     angle = _angle_between(perceived.global_rotation, truth.global_rotation)
     error = (read - real).square().mean(1)
-    yaw = head_angles(truth.global_rotation)[:, 0].abs()
+    yaw = truth.head_angles[:, 0].abs()
     return TruthTable(
         _action_rows(read[found], real[found], head), _yaw_rows(yaw, found, angle, error)
     )
 
 
-def _actions(faces: FaceCoefficients, head: HeadModel) -> Tensor:
-    """(N, 51) expression and opening of the jaw."""
-    return torch.cat([faces.expression, faces.jaw[:, :1] / head.jaw_open_angle], dim=1)
-
-
 def _action_rows(perceived: Tensor, truth: Tensor, head: HeadModel) -> tuple[ActionRow, ...]:
     spread = truth.std(0) if len(truth) > 1 else truth.new_full(truth.shape[1:], math.nan)
     columns = zip(
-        (*head.expression_names, JAW_OPEN),
+        head.action_names,
         spread.tolist(),
         (perceived - truth).square().mean(0).sqrt().tolist(),
         _correlations(perceived, truth).tolist(),

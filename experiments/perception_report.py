@@ -44,7 +44,6 @@ from i2fet.heads import ArkitHead
 from i2fet.heads.arkit import load_arkit_head
 from i2fet.perception import LandmarkFaceEncoder, LearnedFaceEncoder
 from i2fet.perception.fitting import EYE_CORNERS
-from i2fet.perception.readout import action_names, actions
 
 ROUNDS = 7
 MIN_SHOWN = 5
@@ -112,7 +111,7 @@ class Examiner:
 
     def __init__(self, head: ArkitHead, photos: Photos, seed: int) -> None:
         self.head, self.photos = head, photos
-        self.truth = actions(head, photos.truth)
+        self.truth = head.actions(photos.truth)
         self.judge: Pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
         self.judge.fit(*sample_emotions(head, JUDGED, seed))
         everyone = torch.ones(len(photos), dtype=torch.bool)
@@ -122,7 +121,7 @@ class Examiner:
         """Read the photos and compare."""
         reading = reader.read(self.photos)
         found = reading.found
-        names, shown = action_names(self.head), (self.truth > 0).sum(0) >= MIN_SHOWN
+        names, shown = self.head.action_names, (self.truth > 0).sum(0) >= MIN_SHOWN
         r, slope = (v[shown] for v in regress(reading.actions[found], self.truth[found]))
         shown_names = [name for name, one in zip(names, shown.tolist(), strict=True) if one]
         emotion = self._emotion(reading.actions, found)

@@ -22,7 +22,6 @@ from i2fet.perception.crop import Aligner
 from i2fet.perception.encoder import find_faces
 from i2fet.perception.fitting import fitted_points
 from i2fet.perception.landmarks import LandmarkDetector
-from i2fet.perception.readout import actions
 
 See = Callable[[Photos], tuple[Tensor, Tensor]]
 """(N, P, 2 or more) landmarks, pixels, and (N,) bool where there are any."""
@@ -77,7 +76,7 @@ class EncoderReader:
             faces = EncodedFaces.cat([self.encoder.encode([one], rest) for one, rest in pairs])
         else:
             faces = self.encoder.encode(photos.pictures)
-        return Reading(actions(self.head, faces.coefficients), faces.found, faces.coefficients)
+        return Reading(self.head.actions(faces.coefficients), faces.found, faces.coefficients)
 
 
 class LandmarkRegression:
@@ -98,7 +97,7 @@ class LandmarkRegression:
         self.aligner = Aligner(head)
         ridge = RidgeCV(alphas=np.logspace(-2, 5, 15))
         points, found = self._aligned(photos)
-        truth = actions(head, photos.truth)[found]
+        truth = head.actions(photos.truth)[found]
         self.model = make_pipeline(StandardScaler(), ridge).fit(points[found], truth)
 
     def _aligned(self, photos: Photos) -> tuple[Tensor, Tensor]:

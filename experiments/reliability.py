@@ -20,7 +20,7 @@ from i2fet.files import replacing
 from i2fet.heads import ArkitHead
 from i2fet.nn.face_network import TOLERANCE
 from i2fet.perception import FaceEncoder
-from i2fet.perception.readout import PARTS, action_names, actions
+from i2fet.perception.readout import PARTS
 
 BINS = 10
 MIN_READINGS = 20
@@ -88,8 +88,8 @@ def measure_reliability(
 def _measure(encoder: FaceEncoder, head: ArkitHead, photos: Photos, part: str) -> Reliability:
     faces = encoder.encode(photos.pictures)
     beginnings = PARTS.get(part, ("",))
-    columns = [i for i, name in enumerate(action_names(head)) if name.startswith(beginnings)]
-    error = (actions(head, faces.coefficients) - actions(head, photos.truth)).abs()
+    columns = [i for i, name in enumerate(head.action_names) if name.startswith(beginnings)]
+    error = (head.actions(faces.coefficients) - head.actions(photos.truth)).abs()
     right = (error <= TOLERANCE)[faces.found][:, columns]
     confidence = faces.confidence[faces.found][:, columns].double()
     return measure_group(right.flatten().numpy(), confidence.flatten().numpy())

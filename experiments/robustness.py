@@ -14,7 +14,6 @@ from torch import Tensor
 from i2fet.heads import ArkitHead
 from i2fet.perception import FaceEncoder, Picture
 from i2fet.perception.mirror import Mirror
-from i2fet.perception.readout import action_names, actions
 
 SHOWN = 0.2
 """Least action, in either reading, that has to agree."""
@@ -67,11 +66,11 @@ def alter(photo: Picture) -> dict[str, Picture]:
 def measure_robustness(encoder: FaceEncoder, head: ArkitHead) -> Robustness:
     """Read the photograph in all ways."""
     photo = photograph()
-    names, plain = action_names(head), encoder.encode([photo])
-    read = actions(head, plain.coefficients)[0]
+    names, plain = head.action_names, encoder.encode([photo])
+    read = head.actions(plain.coefficients)[0]
     disagreement = {}
     for way, altered in alter(photo).items():
-        other = actions(head, encoder.encode([altered]).coefficients)
+        other = head.actions(encoder.encode([altered]).coefficients)
         other = Mirror(head).swap(other)[0] if way == "mirror" else other[0]
         disagreement[way] = _worst(read, other, names)
     values = dict(zip(names, read.tolist(), strict=True))

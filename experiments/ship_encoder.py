@@ -34,11 +34,11 @@ def calibrate(task: FaceEncoderTask, people: dict[str, Tensor]) -> Tensor:
     network = task.network
     features = network.features(people["descriptors"])
     at_rest = torch.arange(len(features)) // FACES * FACES
-    truth = task.actions(FaceCoefficients(*(people[name] for name in COEFFICIENTS)))
+    truth = task.head.actions(FaceCoefficients(*(people[name] for name in COEFFICIENTS)))
     sigmas, right = [], []
     for neutral in (None, features[at_rest]):
         reading = network.read(features, neutral)
-        errors = (task.actions(reading.coefficients) - truth).abs()
+        errors = (task.head.actions(reading.coefficients) - truth).abs()
         sigmas.append(np.log(TOLERANCE) - reading.sigma.log().flatten().numpy())
         right.append((errors <= TOLERANCE).flatten().numpy())
     regression = LogisticRegression().fit(np.concatenate(sigmas)[:, None], np.concatenate(right))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 SHAPE_SIZE = 100
@@ -76,6 +77,16 @@ class FaceCoefficients:
     def global_rotation(self) -> Tensor:
         """(..., 3) axis-angle of the whole head."""
         return self.pose[..., :3]
+
+    @property
+    def head_angles(self) -> Tensor:
+        """(..., 3) yaw, pitch and roll of the whole head, degrees; the roll turns it first.
+
+        Positive to the picture's right, downwards, and anticlockwise in the picture.
+        """
+        axis_angle = self.global_rotation.double().cpu().numpy()
+        turns = Rotation.from_rotvec(axis_angle.reshape(-1, 3)).as_euler("YXZ", degrees=True)
+        return torch.from_numpy(turns).to(self.pose).view_as(self.global_rotation)
 
     @property
     def jaw(self) -> Tensor:

@@ -15,6 +15,8 @@ from i2fet.heads.skinning import linear_blend_skinning, pose_head, rotation_matr
 JOINT_NAMES = ("neck", "head", "jaw", "left_eye", "right_eye")
 JOINT_PARENTS = (-1, 0, 1, 1, 1)
 JAW = JOINT_NAMES.index("jaw")
+JAW_OPEN = "jawOpen"
+"""ARKit's action that the jaw's rotation about x stands for."""
 
 PLAIN = (
     "joints",
@@ -156,6 +158,16 @@ class HeadModel(nn.Module):
     def regions(self) -> dict[str, Tensor]:
         """(V,) float masks in [0, 1] of the parts this head knows, by name."""
         return {name: self.get_buffer(f"region_{name}") for name in self.region_names}
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Of `actions`."""
+        return (*self.expression_names, JAW_OPEN)
+
+    def actions(self, coefficients: FaceCoefficients) -> Tensor:
+        """(..., 51) expression, and the jaw's opening as a share of jawOpen."""
+        opening = coefficients.jaw[..., :1] / self.jaw_open_angle
+        return torch.cat([coefficients.expression, opening], dim=-1)
 
     def effective_expression(self, expression: Tensor, pose: Tensor) -> Tensor:
         """(B, 50) weights of `expression_basis`; heads with correctives override this."""

@@ -17,6 +17,7 @@ from i2fet.assets import digest, find_asset, reading_asset
 from i2fet.coefficients import EXPRESSION_SIZE, SHAPE_SIZE, FaceCoefficients
 from i2fet.errors import OptionError
 from i2fet.heads.arkit import ArkitHead
+from i2fet.heads.base import JAW_OPEN
 from i2fet.perception.encoder import (
     FITTED,
     EncodedFaces,
@@ -38,7 +39,6 @@ KIND = "MediaPipe's face_landmarker.task"
 BLENDSHAPES = "face_blendshapes.tflite"
 """The part of the file that gives the scores."""
 
-JAW_OPEN = "jawOpen"
 HOLD = 1e5
 """Precision with which the fit keeps to the scores, which it is not to change."""
 

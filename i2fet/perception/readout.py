@@ -9,10 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from i2fet.coefficients import FaceCoefficients
@@ -22,7 +18,6 @@ from i2fet.perception.encoder import EncodedFaces, FaceEncoder, encode_photo
 from i2fet.perception.images import Picture
 from i2fet.perception.video import encode_video, frame_at, is_video
 
-JAW = "jawOpen"
 SHOWN = 0.1
 """Least action worth a word."""
 
@@ -85,25 +80,9 @@ def read_file(
     return Readout(path, faces, frame_at(path, row), row)
 
 
-def action_names(head: HeadModel) -> tuple[str, ...]:
-    """Of the 50 actions and of the jaw's opening."""
-    return (*head.expression_names, JAW)
-
-
-def actions(head: HeadModel, faces: FaceCoefficients) -> Tensor:
-    """(N, 51) the actions and the jaw's opening as a share of jawOpen."""
-    return torch.cat([faces.expression, faces.jaw[:, :1] / head.jaw_open_angle], dim=1)
-
-
-def head_angles(faces: FaceCoefficients) -> NDArray[np.float64]:
-    """(N, 3) yaw, pitch and roll, degrees; positive rightwards, downwards, anticlockwise."""
-    turns = Rotation.from_rotvec(faces.global_rotation.numpy())
-    return np.asarray(turns.as_euler("YXZ", degrees=True), np.float64)
-
-
 def to_records(readout: Readout, head: HeadModel) -> Iterator[dict[str, Any]]:
     """Plain values of each face that was found, ready for JSON; a video's frames are numbered."""
-    names, faces = action_names(head), readout.faces
+    names, faces = head.action_names, readout.faces
     for row in faces.found.nonzero()[:, 0].tolist():
         face = faces.coefficients[row]
         yield {
@@ -138,13 +117,13 @@ def _numbers(values: Tensor) -> list[float | None]:
 def describe(faces: EncodedFaces, head: HeadModel) -> str:
     """What a photo, or a video's frames on average, show, and how far that can be trusted."""
     seen = faces.coefficients[faces.found.nonzero()[:, 0]]
-    shown, sure = actions(head, seen).mean(0), faces.confidence[faces.found].mean(0)
-    named = zip(action_names(head), shown.tolist(), sure.tolist(), strict=True)
+    shown, sure = head.actions(seen).mean(0), faces.confidence[faces.found].mean(0)
+    named = zip(head.action_names, shown.tolist(), sure.tolist(), strict=True)
     rows = sorted((row for row in named if row[1] > SHOWN), key=lambda row: -row[1])
     lines = [f"  {name:<20}{value:5.2f}{_share(sure)}" for name, value, sure in rows]
     if len(faces.found) > 1:
         lines.insert(0, f"  frames    {len(seen)} of {len(faces.found)} with a face; on average:")
-    yaw, pitch, roll = head_angles(seen).mean(0)
+    yaw, pitch, roll = seen.head_angles.mean(0).tolist()
     width = float(faces.face_width[faces.found].mean())
     residual = float(faces.residual_percent[faces.found].mean())
     lines += [
@@ -153,7 +132,7 @@ def describe(faces: EncodedFaces, head: HeadModel) -> str:
         "the eyes beside its landmarks",
     ]
     doubts = list(_doubts(yaw, width, residual))
-    if unsure := list(_unsure(action_names(head), sure)):
+    if unsure := list(_unsure(head.action_names, sure)):
         doubts.append(f"covered or unclear {', '.join(unsure)}")
     if doubts:
         lines.append(f"  doubtful  {'; '.join(doubts)}")

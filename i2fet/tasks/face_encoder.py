@@ -18,6 +18,7 @@ from i2fet.heads.skinning import rotation_matrices
 from i2fet.nn.face_network import ACTIONS, FaceNetwork, Reading
 from i2fet.perception.descriptor import patches
 from i2fet.perception.fitting import EYE_CORNERS, LandmarkBasis
+from i2fet.precision import full_precision
 from i2fet.tasks.optimizers import one_cycle
 
 Batch = dict[str, Tensor]
@@ -98,7 +99,7 @@ class FaceEncoderTask(LightningModule):
         for reading, r, distance in zip(readings, self.correlations, self.distances, strict=True):
             assert isinstance(r, PearsonCorrCoef)
             assert isinstance(distance, MeanMetric)
-            r.update(self.actions(reading.coefficients), self.actions(truth))
+            r.update(self.head.actions(reading.coefficients), self.head.actions(truth))
             distance.update(self.landmark_distance(reading.coefficients, truth))
 
     def on_validation_epoch_end(self) -> None:
@@ -122,10 +123,6 @@ class FaceEncoderTask(LightningModule):
         hparams = self.hparams
         return one_cycle(self, hparams["learning_rate"], hparams["weight_decay"], hparams["warmup"])
 
-    def actions(self, faces: FaceCoefficients) -> Tensor:
-        """(N, 51) actions and the jaw's opening as a share of jawOpen."""
-        return torch.cat([faces.expression, faces.jaw[:, :1] / self.head.jaw_open_angle], dim=1)
-
     def losses(self, reading: Reading, truth: FaceCoefficients) -> dict[str, Tensor]:
         """The weighted parts of the loss."""
         hparams, seen = self.hparams, reading.coefficients
@@ -134,7 +131,7 @@ class FaceEncoderTask(LightningModule):
             ((a - b) / scale).square().mean()
             for a, b, scale in zip(_parts(seen), _parts(truth), scales, strict=True)
         )
-        errors = self.actions(seen) - self.actions(truth)
+        errors = self.head.actions(seen) - self.head.actions(truth)
         variance = reading.sigma.square()
         likelihood = (errors.detach().square() / variance + variance.log()).mean() / 2
         return {
@@ -147,7 +144,8 @@ class FaceEncoderTask(LightningModule):
 
     def landmark_distance(self, seen: FaceCoefficients, truth: FaceCoefficients) -> Tensor:
         """(N,) mean distance of the projected landmarks, % of that between the eyes."""
-        points, expected = self.landmarks(seen), self.landmarks(truth)
+        with full_precision(truth.camera):
+            points, expected = self.landmarks(seen), self.landmarks(truth)
         near, far = (expected[:, list(corners)].mean(1) for corners in EYE_CORNERS)
         # Between eyes seen from the side there is no distance; that of the head's size serves.
         unit = (near - far).norm(dim=-1).clamp(min=0.04 * truth.camera[:, 0])

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.transform import Rotation
 
 from datamodules.celebvhq import read_celebvhq, read_celebvhq_truth
 from datamodules.extraction import divide, extract, read_frames
 from datamodules.records import FORBIDDEN, FaceRecords, Skipped
-from datamodules.selection import head_angles, select_faces
+from datamodules.selection import select_faces
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
 from i2fet.errors import DatasetError, OptionError
@@ -295,17 +294,6 @@ def test_no_frames_wanted(root: Path) -> None:
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is not a folder"):
         read_celebvhq(tmp_path / "nowhere")
-
-
-def test_head_angles() -> None:
-    for axis, column in (((0, 1, 0), 0), ((1, 0, 0), 1), ((0, 0, 1), 2)):
-        angles = head_angles(torch.tensor([axis]) * math.radians(20))
-        expected = torch.zeros(1, 3)
-        expected[0, column] = 20
-        torch.testing.assert_close(angles, expected)
-    turned = Rotation.from_euler("y", 30, degrees=True) * Rotation.from_euler("x", -10, True)
-    rotation = torch.from_numpy(turned.as_rotvec()).float()[None]
-    torch.testing.assert_close(head_angles(rotation), torch.tensor([[30.0, -10.0, 0.0]]))
 
 
 def test_selection(root: Path) -> None:

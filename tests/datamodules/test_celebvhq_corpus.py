@@ -23,7 +23,7 @@ from datamodules.corpus import write_ckplus_corpus
 from datamodules.expression import ExpressionDataModule
 from datamodules.extraction import read_frames
 from datamodules.records import MARKER, FaceRecords
-from datamodules.selection import head_angles, select_faces
+from datamodules.selection import select_faces
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import CELEBVHQ_EMOTIONS, Emotion
 from i2fet.errors import DatasetError, I2fetError, OutputError
@@ -131,7 +131,7 @@ def test_truth_belongs_to_the_frames(bare: Path) -> None:
 def test_filter_has_work_but_keeps_the_subjects(bare: Path) -> None:
     faces = read_celebvhq(bare)
     truth = read_celebvhq_truth(faces)
-    angles = head_angles(truth.global_rotation).abs()
+    angles = truth.head_angles.abs()
     assert 0.1 < (angles[:, 0] > 15).float().mean() < 0.35
     assert angles.amax() > 30
     everywhere = torch.ones(len(truth), dtype=torch.bool)
@@ -236,7 +236,7 @@ def test_data_module(bare: Path, tmp_path: Path) -> None:
     assert module.num_samples == 28335
     assert module.emotions == CELEBVHQ_EMOTIONS
     assert sum(map(len, module.subjects.values())) >= 57
-    assert head_angles(module.faces.coefficients.global_rotation).abs().max() <= 15
+    assert module.faces.coefficients.head_angles.abs().max() <= 15
     reasons = Counter(item.reason for item in module.records.skipped)
     assert reasons["head turned by more than 15 degrees"] > 50
     batch = next(iter(module.train_dataloader()))

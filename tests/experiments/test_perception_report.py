@@ -20,7 +20,6 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
 from i2fet.heads import ArkitHead
 from i2fet.perception import EncodedFaces, Picture
-from i2fet.perception.readout import actions
 
 
 def imagine_photos(head: ArkitHead, count: int, seed: int) -> Photos:
@@ -53,7 +52,7 @@ class Informant:
     timed: bool = False
 
     def read(self, photos: Photos) -> Reading:
-        truth = actions(self.head, photos.truth)
+        truth = self.head.actions(photos.truth)
         seen = truth + self.noise * torch.randn(truth.shape)
         pose = photos.truth.pose.clone()
         pose[:, :3] *= 1 + np.radians(self.degrees) / pose[:, :3].norm(dim=1, keepdim=True)

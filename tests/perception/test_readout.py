@@ -6,20 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.transform import Rotation
 
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads import ArkitHead
+from i2fet.heads.base import JAW_OPEN
 from i2fet.perception import EncodedFaces
-from i2fet.perception.readout import (
-    JAW,
-    Readout,
-    action_names,
-    actions,
-    describe,
-    head_angles,
-    to_records,
-)
+from i2fet.perception.readout import Readout, describe, to_records
 
 
 @pytest.fixture
@@ -43,7 +35,7 @@ def faces(head: ArkitHead) -> EncodedFaces:
 def test_what_is_shown_is_named_the_strongest_first(faces: EncodedFaces, head: ArkitHead) -> None:
     lines = describe(faces, head).splitlines()
     assert lines[0].split() == ["mouthSmileLeft", "0.80", "90", "%", "sure"]
-    assert lines[1].split()[:2] == [JAW, "0.25"]
+    assert lines[1].split()[:2] == [JAW_OPEN, "0.25"]
     assert "200 pixels wide" in lines[3]
     assert "doubtful" not in describe(faces, head)
 
@@ -51,7 +43,7 @@ def test_what_is_shown_is_named_the_strongest_first(faces: EncodedFaces, head: A
 def test_each_doubt_is_said(faces: EncodedFaces, head: ArkitHead) -> None:
     turned = replace(faces.coefficients, pose=torch.tensor([[0, -0.9, 0, 0, 0, 0.0]]))
     confidence = faces.confidence.clone()
-    mouth = [i for i, name in enumerate(action_names(head)) if name.startswith(("mouth", "jaw"))]
+    mouth = [i for i, name in enumerate(head.action_names) if name.startswith(("mouth", "jaw"))]
     confidence[:, mouth] = 0.3
     doubts = {
         "profile, turned by 52 degrees": replace(faces, coefficients=turned),
@@ -82,19 +74,6 @@ def test_frames_of_a_video_are_numbered(faces: EncodedFaces, head: ArkitHead) ->
     assert "2 of 3 with a face" in describe(three, head)
 
 
-def test_angles_turn_as_they_say() -> None:
-    """Yaw moves the nose to the picture's right, pitch down, and roll the crown to the left."""
-    faces = FaceCoefficients.zeros(3)
-    faces.pose[[0, 1, 2], [1, 0, 2]] = np.radians(20)
-    np.testing.assert_allclose(head_angles(faces), np.diag([20, 20, 20]), atol=1e-4)
-    nose, nod, crown = (
-        Rotation.from_rotvec(turn).apply(axis)
-        for turn, axis in zip(faces.global_rotation.numpy(), np.eye(3)[[2, 2, 1]], strict=True)
-    )
-    assert nose[0] > 0 > nod[1]
-    assert crown[0] < 0
-
-
 def test_the_jaw_is_a_share_of_its_opening(faces: EncodedFaces, head: ArkitHead) -> None:
-    assert actions(head, faces.coefficients)[0, -1] == pytest.approx(0.25)
-    assert action_names(head)[-1] == JAW
+    assert head.actions(faces.coefficients)[0, -1] == pytest.approx(0.25)
+    assert head.action_names[-1] == JAW_OPEN
