@@ -22,7 +22,7 @@ TRUTH = "true"
 
 
 class ReviewLogger(WandbLogger):
-    """W&B, which every training run has to itself.
+    """Weights & Biases, with a run of its own for every training.
 
     Args:
         project: The runs' project.

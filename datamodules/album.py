@@ -131,7 +131,7 @@ class AlbumDataset(Dataset[Batch]):
 class AlbumDataModule(LightningDataModule):
     """Synthetic people for `FaceEncoderTask`, photographed once and kept on disk.
 
-    An interrupted album is gone on with. A person takes about 100 kB, on disk and in memory.
+    An interrupted album is continued. A person takes about 100 kB, on disk and in memory.
 
     Args:
         people: To train on; rounded up to pages of 64.

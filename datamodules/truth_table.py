@@ -122,7 +122,7 @@ def write_truth_table(table: TruthTable, folder: Path) -> None:
 
 
 def compare_with_truth(tensors: Tensors, truth: FaceCoefficients, head: HeadModel) -> TruthTable:
-    """Hold what was read off pictures against the truth.
+    """Compare what was read off pictures with the truth.
 
     Args:
         tensors: What `extract` returned for N records.

@@ -32,6 +32,7 @@ from i2fet.heads import HeadModel, load_head
 from i2fet.judge import ExpressionJudge
 from i2fet.nn.ned import NeutralGenerator
 from i2fet.rendering.mesh import fit_camera, render_shape
+from i2fet.rendering.shape_images import frontal
 from i2fet.rendering.video import contact_sheet, write_image
 from i2fet.tasks.base import provenance_of
 
@@ -121,10 +122,8 @@ def compare(
 def vertex_distance(head: HeadModel, some: FaceCoefficients, others: FaceCoefficients) -> Tensor:
     """(N,) mean distance of the vertices of faces that look straight ahead, metres."""
     batches = torch.arange(len(some)).split(BATCH)
-    frontal = ([_frontal(faces[batch]) for faces in (some, others)] for batch in batches)
-    return torch.cat(
-        [(head.vertices(a) - head.vertices(b)).norm(dim=-1).mean(1) for a, b in frontal]
-    )
+    ahead = ([frontal(faces[batch]) for faces in (some, others)] for batch in batches)
+    return torch.cat([(head.vertices(a) - head.vertices(b)).norm(dim=-1).mean(1) for a, b in ahead])
 
 
 def share(hits: Tensor, subject: Tensor) -> Share:
@@ -162,7 +161,7 @@ def draw(ned: NeutralGenerator, head: HeadModel, data: ExpressionDataModule, pat
     columns = {"shown": shown, "NED": ned.relax(shown), "zero expression": zero, "own": own}
     pictures, captions = [], []
     for index in range(len(chosen)):
-        row = _frontal(FaceCoefficients.cat([each[index : index + 1] for each in columns.values()]))
+        row = frontal(FaceCoefficients.cat([each[index : index + 1] for each in columns.values()]))
         pictures += list(render_shape(head, row, TILE, fit_camera(head.vertices(row))[:1]))
         captions += list(columns)
     write_image(path, contact_sheet(pictures, captions, len(columns)), "synthetic faces by i2fet")
@@ -180,11 +179,6 @@ def _with(faces: FaceCoefficients, expression: Tensor, pose: Tensor) -> FaceCoef
     return FaceCoefficients(
         faces.shape, expression.expand(count, -1), pose.expand(count, -1), faces.camera
     )
-
-
-def _frontal(faces: FaceCoefficients) -> FaceCoefficients:
-    pose = torch.cat([torch.zeros_like(faces.jaw), faces.jaw], dim=-1)
-    return FaceCoefficients(faces.shape, faces.expression, pose, faces.camera)
 
 
 def report(arguments: argparse.Namespace) -> None:

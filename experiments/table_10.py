@@ -36,6 +36,7 @@ from i2fet.judge import ExpressionJudge, TrainingPart
 from i2fet.judge_quality import JudgeQuality, assess, draw_all, judge_images
 from i2fet.rendering.shape_images import ShapeImageCache, rotate_images
 from i2fet.tasks import ExpressionClassifierTask
+from i2fet.tasks.base import training_part_of
 
 
 @dataclass(frozen=True)
@@ -197,8 +198,7 @@ class Bench:
         Raises:
             CheckpointError: Some of them are not.
         """
-        subjects, counts = self.data.subjects["train"], self.data.class_counts.tolist()
-        part = TrainingPart(self.data.population, tuple(subjects), tuple(counts))
+        part = TrainingPart.from_values(training_part_of(self.data))
         part.check_unseen(people.population, people.subjects["test"], "classifier")
 
     def measure(self, recipe: str, seed: int, tests: TestSets) -> list[Row]:

@@ -235,7 +235,7 @@ def name_expressions(
 
 
 def weigh(named: Mapping[str, Tensor], pairs: HeldOutPairs, labels: Sequence[str]) -> Judgement:
-    """Hold what the judges said against what was asked for.
+    """Compare what the judges said with what was asked for.
 
     Args:
         named: (S, M, 2) int64 labels of S seeds, by judge.

@@ -62,7 +62,7 @@ def draw_all(judge: ExpressionJudge, faces: FaceCoefficients) -> Tensor:
 
 
 def assess(logits: Tensor, emotion: Tensor, subject: Tensor) -> JudgeQuality:
-    """Hold what a judge says against the truth.
+    """Compare what a judge says with the truth.
 
     Args:
         logits: (N, C).

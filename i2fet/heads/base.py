@@ -190,8 +190,8 @@ class HeadModel(nn.Module):
         Returns:
             (..., 36) entries of R - I, row by row; heads with other correctives override this.
         """
-        rotations = rotation_matrices(turned)
-        return (rotations - torch.eye(3).to(rotations)).flatten(-3)
+        identity = torch.eye(3, dtype=turned.dtype, device=turned.device)
+        return (rotation_matrices(turned) - identity).flatten(-3)
 
     def rest_vertices(self, shape: Tensor, expression: Tensor) -> Tensor:
         """(B, V, 3) unposed vertices for (B, 100) shape and (B, 50) expression weights."""

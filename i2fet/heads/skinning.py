@@ -24,7 +24,8 @@ def rotation_matrices(axis_angle: Tensor) -> Tensor:
     angle = safe.sqrt()
     sine = torch.where(small, 1 - squared / 6, angle.sin() / angle)
     cosine = torch.where(small, 0.5 - squared / 24, (1 - angle.cos()) / safe)
-    return torch.eye(3).to(cross) + sine * cross + cosine * cross @ cross
+    identity = torch.eye(3, dtype=cross.dtype, device=cross.device)
+    return identity + sine * cross + cosine * cross @ cross
 
 
 def linear_blend_skinning(

@@ -16,7 +16,7 @@ Backbone = Literal["histograms", "resnet18", "resnet50", "resnet101"]
 CELL = 4
 HIDDEN = 384
 SMALLEST_SPREAD = 0.02
-"""Of a histogram's values; those that hardly vary are not blown up beyond it."""
+"""Least standard deviation of a histogram's values, so that those that hardly vary stay small."""
 
 
 class ExpressionClassifier(nn.Module):
@@ -25,11 +25,11 @@ class ExpressionClassifier(nn.Module):
     Args:
         classes: C.
         backbone: A ResNet of torchvision, untrained; or "histograms" of gradient directions under
-            one hidden layer, which learns within minutes on a CPU. It has weights for every place
-            of upright faces, so it stands no turned ones, and its maps have a single place.
+            one hidden layer, which learns within minutes on a CPU. Its weights belong to places of
+            upright faces, so it fails on turned ones, and its maps have a single place.
         image_size: S, pixels; a multiple of `CELL` for histograms.
-        small_images: Keep more of images of less than 100 pixels: the first layers of a ResNet
-            then halve them once instead of twice.
+        small_images: For images of less than 100 pixels, which the first layers of a ResNet then
+            halve once instead of twice.
         dropout: Share of the histograms' hidden layer that training leaves out.
     """
 

@@ -16,10 +16,13 @@ ACTIONS = EXPRESSION_SIZE + 1
 
 OUTPUTS = (SHAPE_SIZE, EXPRESSION_SIZE, POSE_SIZE, CAMERA_SIZE)
 SMALLEST_SPREAD = 2.0
+"""Added to the standard deviations of a descriptor's numbers, which range from 0 to 255."""
+
 TOLERANCE = 0.1
 """An action within this of the truth counts as right."""
 
 MIN_LOG_SIGMA, MAX_LOG_SIGMA = -4.6, 0.7
+"""Natural logarithms of 0.01 and 2, where actions range from 0 to 1."""
 
 
 @dataclass(frozen=True)

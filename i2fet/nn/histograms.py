@@ -1,4 +1,4 @@
-"""In which directions images brighten, for networks that have no GPU to find that out on."""
+"""Histograms of gradient directions, in place of first layers that need a GPU to be trained."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SURROUNDINGS = 5
 """Cells along each side of those whose strength a cell is measured by."""
 
 IMAGES_AT_ONCE = 16
-"""More would leave the processor's caches, and memory that is used again."""
+"""More would not fit into a processor's caches."""
 
 DARKNESS = 0.03
 """Added before the square root, which makes changes in the shade count as those in the light."""

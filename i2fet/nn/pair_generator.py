@@ -82,7 +82,7 @@ class PairGenerator(nn.Module, ABC):
         Returns:
             Expression (N, S, 2, 50), clamped to the head's range, and pose (N, S, 2, 6).
         """
-        instruction = torch.arange(len(tokens)).repeat_interleave(samples).to(tokens.device)
+        instruction = torch.arange(len(tokens), device=tokens.device).repeat_interleave(samples)
         expression, pose = self.sample(tokens, mask, instruction, generator)
         return expression.unflatten(0, (-1, samples)), pose.unflatten(0, (-1, samples))
 

@@ -13,7 +13,7 @@ NOTHING = len(Emotion)
 """Class of words that name no expression."""
 
 CARRIER = "the feeling of {}"
-"""Words are given to the language model within this: so it tells more of their meaning."""
+"""Words are put into this phrase, in which the language model tells more of their meaning."""
 
 
 class WordNamer(nn.Module):

@@ -30,8 +30,11 @@ CODE_VERSION = "2"
 """Changes whenever the same picture gives other coefficients, which makes caches stale."""
 
 MIN_FACE_WIDTH = 32
+"""Pixels."""
+
 BATCH = 64
 FITTED = [*range(IRISES[0]), *IRISES]
+"""The landmarks that are fitted: the face's, and the irises' centres without their outlines."""
 
 
 @dataclass(frozen=True)

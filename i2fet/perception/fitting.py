@@ -103,7 +103,7 @@ class Estimate:
 
     def lift(self) -> Tensor:
         """(N, 6, 3) from points of `LandmarkBasis` to points turned by R."""
-        open_jaw = rotation_matrices(self.jaw) - torch.eye(3)
+        open_jaw = rotation_matrices(self.jaw) - torch.eye(3, device=self.jaw.device)
         return torch.cat([self.rotation.mT, open_jaw.mT @ self.rotation.mT], dim=1)
 
 
@@ -209,6 +209,7 @@ class LandmarkFitter(nn.Module):
     """
 
     weights: Tensor
+    axis_weights: Tensor
     gram: Tensor
     prior: Tensor
     low: Tensor
@@ -224,14 +225,16 @@ class LandmarkFitter(nn.Module):
             self.basis.mean[:, :3] += bias
         weights = self._weights()
         low, high = self._bounds()
-        buffers = {"weights": weights, "prior": self._prior(), "low": low, "high": high}
-        for name, value in {**buffers, "gram": self._gram(weights)}.items():
+        buffers = {
+            "weights": weights,
+            "axis_weights": torch.tensor([1, 1, self.settings.depth_weight**2]),
+            "gram": self._gram(weights),
+            "prior": self._prior(),
+            "low": low,
+            "high": high,
+        }
+        for name, value in buffers.items():
             self.register_buffer(name, value, persistent=False)
-
-    @property
-    def axis_weights(self) -> Tensor:
-        """(3,) of x, y and depth."""
-        return torch.tensor([1, 1, self.settings.depth_weight**2])
 
     def _weights(self) -> Tensor:
         """(P,) precision of each point, 1/m^2."""
@@ -359,7 +362,8 @@ class LandmarkFitter(nn.Module):
 
     def _jaw_columns(self, e: Estimate, points: Tensor) -> Tensor:
         """(N, 3, P, 3) derivatives of the turned points by the jaw's axis-angle."""
-        ahead = rotation_matrices(e.jaw[:, None] + JAW_STEP * torch.eye(3))
+        steps = JAW_STEP * torch.eye(3, device=e.jaw.device)
+        ahead = rotation_matrices(e.jaw[:, None] + steps)
         slopes = (ahead - rotation_matrices(e.jaw)[:, None]) / JAW_STEP
         return points[:, None, :, 3:] @ slopes.mT @ e.rotation.mT[:, None]
 
@@ -381,7 +385,7 @@ class LandmarkFitter(nn.Module):
 
     def _coefficients(self, e: Estimate) -> FaceCoefficients:
         shape, expression = e.linear.split([SHAPE_SIZE, EXPRESSION_SIZE], dim=1)
-        turn = torch.from_numpy(Rotation.from_matrix(e.rotation.numpy()).as_rotvec()).to(e.jaw)
+        turn = _axis_angle(e.rotation)
         root = self.head.joint_positions(shape)[:, 0]
         # The head turns about its root, the estimate about the origin.
         place = e.shift / e.scale[:, None] + (e.rotation @ root[..., None])[..., 0] - root
@@ -391,14 +395,20 @@ class LandmarkFitter(nn.Module):
 
 def _unknowns(estimate: Estimate, current: Estimate) -> Tensor:
     """(N, 160) by which a step from the current estimate reaches shape and pose of another."""
-    back = (estimate.rotation @ current.rotation.mT).numpy()
-    turn = torch.from_numpy(Rotation.from_matrix(back).as_rotvec()).to(current.jaw)
+    turn = _axis_angle(estimate.rotation @ current.rotation.mT)
     codes = torch.cat([estimate.linear, estimate.jaw, turn], dim=1)
     return functional.pad(codes, (0, CAMERA_SIZE))
 
 
+def _axis_angle(rotation: Tensor) -> Tensor:
+    """(N, 3) radians of (N, 3, 3) rotations."""
+    turns = Rotation.from_matrix(rotation.cpu().numpy())
+    return torch.from_numpy(turns.as_rotvec()).to(rotation)
+
+
 def _motion_columns(turned: Tensor) -> Tensor:
     """(N, 7, P, 3) derivatives of (N, P, 3) points by a rotation, a log scale and a shift."""
-    axes = torch.eye(3).to(turned)[None, :, None].expand(len(turned), -1, turned.shape[1], -1)
+    axes = torch.eye(3, device=turned.device)[:, None]
+    axes = axes.expand(len(turned), 3, turned.shape[1], 3)
     turns = torch.linalg.cross(axes, turned[:, None].expand_as(axes))
     return torch.cat([turns, turned[:, None], axes], dim=1)

@@ -111,6 +111,15 @@ def provenance_of(data: DataSource) -> Provenance:
     )
 
 
+def training_part_of(data: DataSource) -> dict[str, Any]:
+    """Whom the training part of a data module holds, as plain values for `TrainingPart`."""
+    return {
+        "population": data.population,
+        "subjects": data.subjects["train"],
+        "counts": data.class_counts.tolist(),
+    }
+
+
 class BaseTask(LightningModule, ABC):
     """A model, its losses and its metrics.
 

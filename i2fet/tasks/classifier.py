@@ -19,7 +19,7 @@ from i2fet.metrics import GeometricMean, SingleAccuracy
 from i2fet.nn.classifier import Backbone
 from i2fet.nn.imbalance import ClassBalancedFocalLoss, CrossEntropyLoss, MekLoss
 from i2fet.rendering.shape_images import ShapeImageCache, rotate_images
-from i2fet.tasks.base import BaseTask, DataSource, Evaluated, Values
+from i2fet.tasks.base import BaseTask, DataSource, Evaluated, Values, training_part_of
 
 Batch = dict[str, Tensor]
 
@@ -102,11 +102,7 @@ class ExpressionClassifierTask(BaseTask):
 
     def adopt(self, data: DataSource) -> None:
         """Keep whom the training part holds."""
-        self.hparams["training_part"] = {
-            "population": data.population,
-            "subjects": data.subjects["train"],
-            "counts": data.class_counts.tolist(),
-        }
+        self.hparams["training_part"] = training_part_of(data)
 
     def setup(self, stage: str) -> None:
         """As the base class; and refuse to test on people of the training part."""

@@ -34,8 +34,8 @@ class FaceEncoderTask(LightningModule):
     error of actions and jaw in units of their spread; the same of shape, head rotation and camera;
     the mean distance of the projected landmarks in % of that between the eyes; and the negative
     log likelihood of the actions' errors under the sigma that the network expects, by which only
-    sigma learns. Logged besides: `val/r` and `val/r_neutral`, the median correlation of those
-    of the 51 actions that anybody shows, and `val/landmarks`.
+    sigma learns. Logged besides: `val/r` and `val/r_neutral`, the median correlation over
+    those of the 51 actions that anyone shows, and `val/landmarks`.
 
     Args:
         units: See `FaceNetwork`, as the next four.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from i2fet.metrics import RPrecision
 from i2fet.nn.matching import Matcher, contrastive_loss, draw_candidates
-from i2fet.tasks.base import BaseTask, DataSource, Values
+from i2fet.tasks.base import BaseTask, DataSource, Values, training_part_of
 
 Batch = dict[str, Tensor]
 
@@ -59,11 +59,7 @@ class MatchingTask(BaseTask):
     def adopt(self, data: DataSource) -> None:
         """Keep the training set's statistics, and whom it holds."""
         self.matcher.scaler.adopt(data.statistics)
-        self.hparams["training_part"] = {
-            "population": data.population,
-            "subjects": data.subjects["train"],
-            "counts": data.class_counts.tolist(),
-        }
+        self.hparams["training_part"] = training_part_of(data)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
