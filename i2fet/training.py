@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
@@ -66,7 +67,7 @@ class TrainingParser(LightningArgumentParser):
 
 
 class TrainingCLI(LightningCLI):
-    """Says which options a checkpoint overrides."""
+    """Says which options a checkpoint overrides, and leaves GPUs alone that lack what is needed."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Keep what was asked for, before a checkpoint changes it."""
@@ -74,7 +75,11 @@ class TrainingCLI(LightningCLI):
         self.asked = self.config.clone()
 
     def before_instantiate_classes(self) -> None:
-        """Compare what was asked for with what the checkpoint brings."""
+        """Compare what was asked for with what the checkpoint brings, and choose a device."""
+        trainer = self.config[self.subcommand].trainer
+        if trainer.accelerator == "auto" and torch.backends.mps.is_available():
+            # Apple's GPUs know neither the double precision of metrics nor Warp.
+            trainer.accelerator = "cpu"
         asked, used = (
             model_options(config[self.subcommand]) for config in (self.asked, self.config)
         )

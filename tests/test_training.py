@@ -148,6 +148,14 @@ def test_the_layer_for_gpus_trains_on_other_devices_too(tmp_path: Path) -> None:
     assert not all(torch.equal(averaged[name], current[name]) for name in averaged)
 
 
+def test_apples_gpus_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    options = ["--trainer.accelerator=auto", "--trainer.max_epochs=1"]
+    assert main([*write_config(tmp_path), *options]) == 0
+    saved = yaml.safe_load((tmp_path / "run/version_0/config.yaml").read_text())
+    assert saved["trainer"]["accelerator"] == "cpu"
+
+
 def test_the_configuration_lies_in_the_runs_own_folder(undisturbed: Path) -> None:
     assert not list((undisturbed / "elsewhere").iterdir())
     saved = yaml.safe_load((undisturbed / "run/version_0/config.yaml").read_text())
