@@ -36,6 +36,7 @@ from datamodules.parallel import one_thread
 from experiments.script import run
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
+from i2fet.files import replacing
 from i2fet.heads import load_head
 from i2fet.heads.arkit import load_arkit_head
 from i2fet.perception import LearnedFaceEncoder
@@ -211,7 +212,8 @@ def main() -> None:
     for name, seconds in rows.items():
         print(f"{name:42s} {1000 * seconds:9.1f} ms")
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(rows, indent=1))
+    with replacing(OUT) as unfinished:
+        unfinished.write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -38,7 +37,6 @@ from experiments.script import run
 from experiments.synthetic_faces import NO_EMOTION, SIZE, Photos, sample_emotions, take_photos
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
-from i2fet.errors import AssetError
 from i2fet.files import replacing
 from i2fet.heads import ArkitHead
 from i2fet.heads.arkit import load_arkit_head
@@ -279,10 +277,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=9000)
     parser.add_argument("--output", type=Path, default=Path("outputs/perception"))
     options = parser.parse_args(argv)
-    try:
-        report = measure(options.faces, options.training, options.seed)
-    except AssetError as error:
-        sys.exit(str(error))
+    report = measure(options.faces, options.training, options.seed)
     options.output.mkdir(parents=True, exist_ok=True)
     texts = {
         "report.md": to_markdown(report),
