@@ -31,6 +31,7 @@ from experiments import script
 from i2fet.errors import I2fetError
 from i2fet.evaluation import Score, score, seed_interval
 from i2fet.files import replacing
+from i2fet.markdown import markdown_table
 from i2fet.tasks import I2FETTask
 
 EXPERIMENTS = Path(__file__).parent
@@ -268,12 +269,12 @@ def describe_table(
     """The table in Markdown, the paper's figures beside ours."""
     size = SIZES[setting.size]
     header = ["", *MEASURES.values(), *(f"paper: {MEASURES[m]}" for m in SHARES)]
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
+    lines = []
     for row, values in zip(rows, scores, strict=True):
         paper = row.paper.get(setting.dataset, {})
         ours = [_shown(values[m], m) if m in values else "" for m in MEASURES]
         lines.append([row.name, *ours, *(f"{paper[m]:.2f}" if m in paper else "" for m in SHARES)])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = markdown_table(header, lines)
     quick = ", a quick look and no result" if setting.size == "quick" else ""
     return (
         f"# {grid.title} ({grid.table}), {setting.dataset}\n\n{table}\n\n"

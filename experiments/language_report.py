@@ -29,6 +29,7 @@ from i2fet.emotions import Emotion
 from i2fet.errors import InstructionError
 from i2fet.files import replacing
 from i2fet.instructions import Step, parse_instruction
+from i2fet.markdown import markdown_table
 from i2fet.text.listener import Listener, load_listener
 
 Reader = Callable[[Sequence[str]], list[tuple[Step, ...]]]
@@ -157,10 +158,7 @@ def sets(count: int) -> dict[str, list[Sentence]]:
 def table(scores: dict[str, dict[str, Score]]) -> str:
     """Markdown, percentages but for the correlation."""
     names = [name for name in Score.__dataclass_fields__ if name != "sentences"]
-    lines = [
-        f"| sentences | n | reader | {' | '.join(names)} |",
-        "|---|---:|---|" + "---:|" * len(names),
-    ]
+    lines = []
     for row, readers in scores.items():
         for reader, result in readers.items():
             cells = [
@@ -168,8 +166,8 @@ def table(scores: dict[str, dict[str, Score]]) -> str:
                 for name, value in asdict(result).items()
                 if name in names
             ]
-            lines.append(f"| {row} | {result.sentences} | {reader} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            lines.append([row, str(result.sentences), reader, *cells])
+    return markdown_table(["sentences", "n", "reader", *names], lines)
 
 
 def ladder(listener: Listener) -> str:

@@ -30,6 +30,7 @@ from i2fet.evaluation import name_expressions
 from i2fet.files import replacing
 from i2fet.heads import HeadModel, load_head
 from i2fet.judge import ExpressionJudge
+from i2fet.markdown import markdown_table
 from i2fet.nn.ned import NeutralGenerator
 from i2fet.rendering.mesh import fit_camera, render_shape
 from i2fet.rendering.shape_images import frontal
@@ -141,13 +142,12 @@ def describe(rows: list[Row], title: str) -> str:
     judges = list(rows[0].neutral)
     header = ["neutral face", *(f"neutral, {judge}" for judge in judges), "mm from own"]
     header += ["nearer to own than the mean is", "nearer to own than to the mean"]
-    table = [header, ["---"] * len(header)]
+    lines = []
     for row in rows:
         shares = [str(row.neutral[judge]) for judge in judges]
         nearer = ["" if row.name in (OWN, MEAN) else str(s) for s in (row.closer, row.own_nearer)]
-        table.append([row.name, *shares, f"{row.distance:.3f}", *nearer])
-    lines = [f"| {' | '.join(cells)} |" for cells in table]
-    return "\n".join(["# Neutral faces", "", title, "", *lines, ""])
+        lines.append([row.name, *shares, f"{row.distance:.3f}", *nearer])
+    return "\n".join(["# Neutral faces", "", title, "", markdown_table(header, lines), ""])
 
 
 def draw(ned: NeutralGenerator, head: HeadModel, data: ExpressionDataModule, path: Path) -> None:

@@ -40,6 +40,7 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.files import replacing
 from i2fet.heads import ArkitHead
 from i2fet.heads.arkit import load_arkit_head
+from i2fet.markdown import markdown_table
 from i2fet.perception import LandmarkFaceEncoder, LearnedFaceEncoder
 from i2fet.perception.fitting import EYE_CORNERS
 
@@ -222,9 +223,7 @@ def to_table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
             return f"{cell:.2f}"
         return "" if cell is None else str(cell)
 
-    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
-    lines += ["| " + " | ".join(map(show, row)) + " |" for row in rows]
-    return "\n".join(lines)
+    return markdown_table(header, [list(map(show, row)) for row in rows])
 
 
 def to_markdown(report: Report) -> str:

@@ -34,6 +34,7 @@ from i2fet.evaluation_report import draw_confusion, show_share
 from i2fet.files import replacing
 from i2fet.judge import ExpressionJudge, TrainingPart
 from i2fet.judge_quality import JudgeQuality, assess, draw_all, judge_images
+from i2fet.markdown import markdown_table
 from i2fet.rendering.shape_images import ShapeImageCache, rotate_images
 from i2fet.tasks import ExpressionClassifierTask
 from i2fet.tasks.base import training_part_of
@@ -308,12 +309,12 @@ def describe_report(report: Report) -> str:
             *(f"- trained on {text}" for text in report.training),
             *(f"- tested on {text}" for text in report.tests.values()),
             "",
-            *_table_of_angles(report),
+            _table_of_angles(report),
             "",
             "In brackets 95 % intervals by bootstrap over the test people. Images are turned in "
             "their plane, once each way; ECE is the expected calibration error, upright.",
             "",
-            *_table_of_seeds(report),
+            _table_of_seeds(report),
             "",
         ]
     )
@@ -377,7 +378,7 @@ def _describe_row(row: Row) -> str:
     return f"{row.title}, seed {row.seed}, {row.coefficients}, {row.angle}°: {', '.join(shares)}"
 
 
-def _table_of_angles(report: Report) -> list[str]:
+def _table_of_angles(report: Report) -> str:
     cells = [(name, angle) for name in report.tests for angle in ANGLES[name]]
     header = [f"{m}, {angle}°, {name}" for name, angle in cells for m in MEASURES]
     lines = []
@@ -386,10 +387,10 @@ def _table_of_angles(report: Report) -> list[str]:
         shares = [show_share(getattr(q, field)) for q in found for field in MEASURES.values()]
         errors = [f"{report.find(title, name)[0].ece:.1%}" for name in report.tests]
         lines.append([title, *shares, *errors])
-    return _table(["", *header, *(f"ECE, {name}" for name in report.tests)], lines)
+    return markdown_table(["", *header, *(f"ECE, {name}" for name in report.tests)], lines)
 
 
-def _table_of_seeds(report: Report) -> list[str]:
+def _table_of_seeds(report: Report) -> str:
     rarest, lines = report.labels[report.rarest], []
     for title in report.titles(COMPARED):
         for name in report.tests:
@@ -400,11 +401,7 @@ def _table_of_seeds(report: Report) -> list[str]:
             each_seed = ", ".join(f"{recall:.1%}" for recall in recalls)
             lines.append([title, name, each_seed, *summed])
     header = ["", "coefficients", "by seed", f"recall of {rarest} (the rarest label)", "G-mean"]
-    return _table(header, lines)
-
-
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *lines)]
+    return markdown_table(header, lines)
 
 
 def _draw(report: Report, path: Path) -> None:

@@ -17,6 +17,7 @@ from i2fet.evaluation import Evaluation, Score, SubjectFaces
 from i2fet.files import replacing
 from i2fet.judge import ExpressionJudge
 from i2fet.judge_quality import JudgeQuality, assess, draw_all, judge_images
+from i2fet.markdown import markdown_table
 from i2fet.matching import TOPS, MatchingEvaluation
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def describe_report(report: Report) -> str:
 def describe_evaluation(result: Evaluation) -> str:
     """The results as a table of Markdown."""
     header = ("", "generated", "real test faces", "real training faces")
-    rows: list[tuple[str, ...]] = [header, ("---",) * len(header)]
+    rows: list[tuple[str, ...]] = []
     for judge, verdict in result.generated.verdicts.items():
         ceiling = result.real.verdicts[judge]
         for measure, name in MEASURES.items():
@@ -166,7 +167,7 @@ def describe_evaluation(result: Evaluation) -> str:
         ("diversity ratio", _number(result.diversity), "1", f"{result.training_diversity:.3f}"),
         ("Frechet distance", _number(result.frechet), "0", f"{result.training_frechet:.3f}"),
     ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown_table(header, rows)
 
 
 def describe_matching(matching: MatchingEvaluation) -> str:
@@ -181,8 +182,7 @@ def describe_matching(matching: MatchingEvaluation) -> str:
         scores = [getattr(each, measure) for each in (matching.generated, matching.real)]
         shown = ["" if each is None else _number(each) for each in scores]
         rows.append((measure.replace("_", " "), *shown))
-    header = ("", "generated", "real test faces")
-    return "\n".join(f"| {' | '.join(row)} |" for row in [header, ("---",) * 3, *rows])
+    return markdown_table(("", "generated", "real test faces"), rows)
 
 
 def draw_confusions(result: Evaluation, path: Path) -> None:
