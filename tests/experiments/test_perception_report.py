@@ -163,4 +163,5 @@ def test_robustness_swaps_the_sides_of_a_mirrored_photo(head: ArkitHead) -> None
 
 def test_tables_leave_out_what_is_not_known() -> None:
     table = to_table(("reader", "r", "ms"), [["fit", 0.3333, None]])
-    assert table.splitlines() == ["| reader | r | ms |", "| --- | ---: | ---: |", "| fit | 0.33 |  |"]
+    lines = ["| reader | r | ms |", "| --- | ---: | ---: |", "| fit | 0.33 |  |"]
+    assert table.splitlines() == lines
