@@ -63,6 +63,10 @@ DARKEST = 0.08
 GRAZING = 0.3
 """Least cosine between a surface and the line of sight at which the photo shows it well."""
 
+UPPER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
+LOWER_LIP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+"""Landmarks along the inner edges of the lips, from corner to corner."""
+
 THREADS = 2
 MAX_PIXELS = 2**22
 """Pixels rasterised at once, which bounds the memory of large pictures."""
@@ -102,6 +106,7 @@ class Portrait:
         depth: (size, size) of the mesh in the crop, -inf beside it.
         layers: Skin, eyes and mouth, each (size, size, 3) and complete.
         box: Rows and columns that hold eyes and mouth in every expression.
+        parted: Whether the photo's lips are, so far that teeth show.
     """
 
     crop: Crop
@@ -113,6 +118,7 @@ class Portrait:
     depth: Floats
     layers: tuple[Image, Image, Image]
     box: tuple[slice, slice]
+    parted: bool
 
     @property
     def size(self) -> int:
@@ -138,6 +144,7 @@ class View:
         depth: (size, size), -inf beside it.
         seen_at: (size, size, 4) pixel, depth and cosine in the photo of the same point.
         relief: (size, size) factor on its brightness in the photo.
+        lips: (P, 2) pixels of the line in which the lips meet.
         motion: (4, 2) the skull's motion, an affine map of pixels and depth into the photo (exact
             in weak perspective). Upper teeth keep their place by it, whatever the jaw does.
     """
@@ -146,6 +153,7 @@ class View:
     depth: Floats
     seen_at: Floats
     relief: Floats
+    lips: Floats
     motion: Floats
 
 
@@ -330,7 +338,8 @@ class PortraitRenderer:
         pixels = pixels[0] + offset
         fragments = rasterize(pixels[None], self.head.faces, size, size)
         labels = self._labels(fragments.pix_to_face[0].numpy())
-        layers = split_layers(crop.image, labels, float(crop.camera[0, 0]) * size / 2)
+        metre = float(crop.camera[0, 0]) * size / 2
+        layers = split_layers(crop.image, labels, metre)
         depth = fragments.depth[0].numpy()
         normals = vertex_normals(vertices, self.head.faces)[0]
         clear = self.skin & (normals[:, 2] > GRAZING)
@@ -338,7 +347,10 @@ class PortraitRenderer:
         box = self._feature_box(pixels, size)
         seen_at = torch.cat([pixels, normals[:, 2:]], dim=1)
         brightness = shade(normals, light)
-        return Portrait(crop, source, offset, seen_at, light, brightness, depth, layers, box)
+        parted = mouth_opening(labels) > 2 * LIP_GAP * metre
+        return Portrait(
+            crop, source, offset, seen_at, light, brightness, depth, layers, box, parted
+        )
 
     @torch.no_grad()
     def render(self, portrait: Portrait, trajectory: FaceCoefficients) -> Image:
@@ -366,7 +378,9 @@ class PortraitRenderer:
         motion = torch.linalg.lstsq(skull, still).solution
         labels = self._labels(fragments.pix_to_face.numpy())
         depth = fragments.depth.numpy()
-        return map(View, labels, depth, spread[..., :4], spread[..., 4], motion.numpy())
+        edges = self.head.landmarks(pixels)[:, [UPPER_LIP, LOWER_LIP], :2]
+        lips = edges.mean(dim=1).numpy()
+        return map(View, labels, depth, spread[..., :4], spread[..., 4], lips, motion.numpy())
 
     def _offsets(self, portrait: Portrait, trajectory: FaceCoefficients) -> Tensor:
         """(T, V, 3) pixels.
@@ -444,19 +458,36 @@ def draw_eyes(frame: Image, portrait: Portrait, view: View, shift: Floats) -> No
 def draw_mouth(frame: Image, portrait: Portrait, view: View) -> None:
     """Draw the inside of the mouth over a frame, in place.
 
-    As lips close, teeth fade into one dark line in which the lips meet.
+    As lips close, teeth fade into one dark line in which the lips meet. Photos of closed lips show
+    one themselves.
     """
     box = portrait.box
     gap = LIP_GAP * portrait.metre
     mask = (view.labels[box] == MOUTH).astype(np.float32)
-    height = 2 * cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5).max()
-    shown = float(np.clip(height / gap - 1, 0, 1))
-    line = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((1, 8 * (round(gap) | 1) + 1), np.uint8))
+    shown = float(np.clip(mouth_opening(view.labels[box]) / gap - 1, 0, 1))
+    line = np.maximum(mask, lip_line(portrait, view)) if portrait.parted else mask
     depth = np.nan_to_num(view.depth[box], neginf=0)
     points = np.dstack([pixel_centres(portrait.size)[box], depth])
     teeth = sample(portrait.layers[MOUTH], points @ view.motion[:3] + view.motion[3])
     inside = (1 - shown) * MOUTH_COLOR + shown * teeth
     blend(frame[box], inside, mask + (1 - shown) * (line - mask), portrait.softness)
+
+
+def mouth_opening(labels: Labels) -> float:
+    """Pixels by which lips are apart."""
+    mask = (labels == MOUTH).astype(np.uint8)
+    return 2 * float(cv2.distanceTransform(mask, cv2.DIST_L2, 5).max())
+
+
+def lip_line(portrait: Portrait, view: View) -> Floats:
+    """(H, W) in the portrait's box, one along the line in which lips meet."""
+    rows, columns = portrait.box
+    line = np.zeros(view.labels[portrait.box].shape, np.uint8)
+    points = view.lips - (columns.start + 0.5, rows.start + 0.5)  # OpenCV counts from centres
+    fine = (points * 2**4).round().astype(np.int32)
+    width = max(round(LIP_GAP / 4 * portrait.metre), 1)
+    cv2.polylines(line, [fine], False, 255, width, cv2.LINE_AA, shift=4)
+    return line / np.float32(255)
 
 
 def pixel_centres(size: int) -> Floats:

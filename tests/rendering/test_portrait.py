@@ -79,6 +79,17 @@ def test_an_opening_mouth_is_dark_inside_and_the_background_stays(renderer, head
     assert difference(frame, portrait.crop.image) > 1, "something must move"
 
 
+def test_parted_lips_that_close_meet_in_a_dark_line(renderer, head, photo):
+    closed = head_in_photo()
+    assert not renderer.prepare(photo, closed, size=SIZE).parted
+    portrait = renderer.prepare(photo, head_in_photo(jaw=head.jaw_open_angle), size=SIZE)
+    assert portrait.parted
+    x, y = next(iter(renderer._views(portrait, closed))).lips[5].astype(int)
+    column = renderer.render(portrait, closed)[0][y - 4 : y + 5, x].mean(axis=1)
+    assert abs(int(column.argmin()) - 4) <= 1
+    assert column.min() < 0.8 * np.median(column)
+
+
 def test_closing_lids_cover_the_eyes_with_skin(renderer, head, photo):
     portrait = renderer.prepare(photo, head_in_photo(), size=SIZE)
     closed = head_in_photo()
