@@ -64,7 +64,11 @@ _END_SLOTS = (
     re.compile(rf"\bfrom\b.+?\b(?:{PREPOSITIONS['end']})\b{_SLOT}", re.I | re.S),
     re.compile(rf"\b(?:{PREPOSITIONS['end']})\b{_SLOT}\s+from\b(?!.*\b(?:to|into)\b)", re.I | re.S),
 )
-_EVERYDAY = "and then it them him her his me please a an the with"
+_EVERYDAY = (
+    "and then it them him her his their s me please a an the with of between could would you "
+    "animate morph generate create produce transition animation clip video "
+    "emotion expression facial feeling man woman"
+)
 _KNOWN_WORDS = frozenset(
     re.findall(
         r"[a-z]+",

@@ -47,6 +47,8 @@ def test_table_1_is_heard_without_a_fault(listener):
         ("angry, then scared, then happy", [A, F, H]),
         ("first disgusted, then sad", [D, SA]),
         ("from contempt to disgust", [C, D]),
+        ("Change the face's emotion from anger to surprise.", [A, SU]),
+        ("Generate a transition between surprise and anger", [SU, A]),
     ],
 )
 def test_wordings(listener, text, expected):
