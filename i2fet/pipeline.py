@@ -350,8 +350,10 @@ class TransitionPipeline:
 
         Raises:
             InstructionError: If a sentence asks for no expression or it is unclear for which, or
-                the sentences ask for different numbers.
+                the sentences ask for different numbers, or there is none.
         """
+        if not instructions:
+            raise InstructionError("there is no instruction; give one or several sentences")
         heard = [self._listen(instruction) for instruction in instructions]
         if len({len(steps) for steps in heard}) > 1:
             raise InstructionError(

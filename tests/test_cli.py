@@ -378,11 +378,13 @@ def test_neutral_steps_are_the_heads_own_neutral(pipeline):
     assert faces.expression[0, 0].any(dim=-1).tolist() == [False, True, False]
 
 
-def test_generate_refuses_instructions_of_different_lengths(pipeline):
+def test_generate_refuses_no_instruction_and_instructions_of_different_lengths(pipeline):
     from i2fet.errors import InstructionError
 
     with pytest.raises(InstructionError, match="2, 1"):
         pipeline.generate(["from joy to fear", "make her happy"])
+    with pytest.raises(InstructionError, match="no instruction"):
+        pipeline.generate([])
 
 
 def test_a_reader_who_has_left_is_no_error():

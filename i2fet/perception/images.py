@@ -51,6 +51,8 @@ def load_photo(source: Photo, max_side: int = MAX_SIDE) -> Picture:
     if isinstance(source, Image.Image):
         return _normalize(source.copy(), max_side)
     path = Path(source)
+    if path.is_dir():
+        raise PhotoError(f"{path} is a folder; give the pictures in it, such as {path / '*.jpg'}")
     if not path.is_file():
         raise PhotoError(f"there is no photo {path}; give the path of an existing picture file")
     if path.stat().st_size == 0:

@@ -132,6 +132,8 @@ def describe(faces: EncodedFaces, head: HeadModel) -> str:
         "the eyes beside its landmarks",
     ]
     doubts = list(_doubts(yaw, width, residual))
+    if (most := int(faces.faces.max())) > 1:
+        doubts.append(f"{most} faces, the largest read")
     if unsure := list(_unsure(head.action_names, sure)):
         doubts.append(f"covered or unclear {', '.join(unsure)}")
     if doubts:

@@ -95,6 +95,8 @@ def test_large_photos_are_reduced(tmp_path: Path) -> None:
 def test_missing_photo_is_named(tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match=r"nowhere\.jpg"):
         load_photo(tmp_path / "nowhere.jpg")
+    with pytest.raises(PhotoError, match=r"is a folder; .*\*\.jpg"):
+        load_photo(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"dear diary", b"\xff\xd8\xff\xe0"])

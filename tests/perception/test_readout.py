@@ -50,6 +50,7 @@ def test_each_doubt_is_said(faces: EncodedFaces, head: ArkitHead) -> None:
         "small face": replace(faces, face_width=torch.tensor([40.0])),
         "mesh beside the face": replace(faces, residual_percent=torch.tensor([7.0])),
         "covered or unclear mouth (30 % sure)": replace(faces, confidence=confidence),
+        "3 faces, the largest read": replace(faces, faces=torch.tensor([3])),
     }
     for doubt, seen in doubts.items():
         last = describe(seen, head).splitlines()[-1]
