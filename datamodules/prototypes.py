@@ -14,11 +14,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from i2fet.emotions import Emotion
+from i2fet.heads.base import JAW_OPEN
 
 Array = NDArray[np.float64]
 ActionUnits = Mapping[int, float]
-
-JAW_OPEN = "jawOpen"
 
 ARKIT_ACTIONS: dict[int, dict[str, float]] = {
     1: {"browInnerUp": 1.0, "browOuterUp": 0.1},

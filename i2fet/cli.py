@@ -209,7 +209,7 @@ def extract(arguments: argparse.Namespace) -> None:
         truth = source.layout.read_truth(records)
         table = compare_with_truth(tensors, truth, load_head(source.head_name))
         write_truth_table(table, folder)
-        print(f"Held against the truth:\n{table.by_yaw()}")
+        print(f"Compared with the truth:\n{table.by_yaw()}")
     print(f"{int(tensors['found'].sum())} faces found in {len(tensors['found'])} frames")
     print(f"cache   {source.cache_path}")
     print(f"report  {folder}")

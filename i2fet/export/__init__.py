@@ -9,14 +9,13 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.export.arkit import arkit_curves, write_arkit_csv
 from i2fet.export.gltf import write_gltf
 from i2fet.export.obj import write_obj
-from i2fet.export.weights import blendshape_names, blendshape_weights
+from i2fet.export.weights import blendshape_weights
 from i2fet.files import check_ending
 from i2fet.heads.base import HeadModel
 
 __all__ = [
     "EXPORTERS",
     "arkit_curves",
-    "blendshape_names",
     "blendshape_weights",
     "export",
     "write_arkit_csv",

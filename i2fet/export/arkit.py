@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import OutputError
-from i2fet.export.weights import blendshape_names, blendshape_weights
+from i2fet.export.weights import blendshape_weights
 from i2fet.files import check_ending, replacing
 from i2fet.heads.base import HeadModel
 
@@ -55,7 +55,7 @@ def timecode(frame: int, fps: float) -> str:
 
 def _blendshape_columns(head: HeadModel) -> list[int]:
     """Where each of the app's blendshapes but the last, TongueOut, is among the head's."""
-    index = {name.lower(): i for i, name in enumerate(blendshape_names(head))}
+    index = {name.lower(): i for i, name in enumerate(head.action_names)}
     names = [name.lower() for name in BLENDSHAPES[:-1]]
     if set(index) != set(names):
         raise OutputError(

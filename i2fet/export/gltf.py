@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from i2fet.coefficients import FaceCoefficients
-from i2fet.export.weights import blendshape_names, blendshape_weights
+from i2fet.export.weights import blendshape_weights
 from i2fet.files import check_ending, replacing
 from i2fet.heads.base import HeadModel
 from i2fet.rendering.mesh import clay_colors, vertex_normals
@@ -175,8 +175,8 @@ def _describe(
             {
                 "name": "face",
                 "primitives": [_add_primitive(buffer, head, shape)],
-                "weights": [0] * len(blendshape_names(head)),
-                "extras": {"targetNames": blendshape_names(head)},
+                "weights": [0] * len(head.action_names),
+                "extras": {"targetNames": head.action_names},
             }
         ],
         "animations": [_add_animation(buffer, head, coefficients, fps)],

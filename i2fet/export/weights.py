@@ -8,16 +8,9 @@ from torch import Tensor
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads.base import HeadModel
 
-JAW_OPEN = "jawOpen"
-
-
-def blendshape_names(head: HeadModel) -> tuple[str, ...]:
-    """The head's 50 expressions and `jawOpen`."""
-    return (*head.expression_names, JAW_OPEN)
-
 
 def blendshape_weights(head: HeadModel, coefficients: FaceCoefficients) -> Tensor:
-    """Weights of `blendshape_names` for a sequence of coefficients.
+    """Weights of the head's `action_names` for a sequence of coefficients.
 
     Expressions are those in effect, with correctives already scaled. Of the jaw only its rotation
     about x is kept, and only its opening.

@@ -15,7 +15,7 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import OutputError
 from i2fet.export import arkit_curves, export, write_arkit_csv, write_gltf, write_obj
 from i2fet.export.arkit import BLENDSHAPES, HEADER, timecode
-from i2fet.export.weights import blendshape_names, blendshape_weights
+from i2fet.export.weights import blendshape_weights
 from i2fet.heads import HeadModel, load_head
 from i2fet.heads.base import HeadData
 
@@ -193,7 +193,7 @@ class TestGltf:
 class TestWeights:
     def test_mouth_close_is_scaled_by_the_jaw(self, head: HeadModel) -> None:
         coefficients = FaceCoefficients.zeros(3)
-        index = blendshape_names(head).index("mouthClose")
+        index = head.action_names.index("mouthClose")
         coefficients.expression[:, index] = 0.8
         coefficients.pose[:, 3] = torch.tensor([-0.1, 0.5, 2.0]) * head.jaw_open_angle
         weights = blendshape_weights(head, coefficients)

@@ -12,7 +12,7 @@ from mediapipe.tasks.python.vision.face_landmarker import Blendshapes
 from i2fet.assets import add_asset
 from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import AssetError, NoFaceError, OptionError
-from i2fet.export.weights import blendshape_names, blendshape_weights
+from i2fet.export.weights import blendshape_weights
 from i2fet.perception import encode_photo, load_face_encoder
 from i2fet.perception.blendshapes import BLENDSHAPES, BlendshapeFaceEncoder, read_scores
 from i2fet.perception.encoder import FITTED, to_picture_frame
@@ -59,7 +59,7 @@ def test_scores_become_coefficients_that_export_as_the_same_scores(head, scores)
     faces = FaceCoefficients.zeros(1)
     faces.expression[0], faces.pose[0, 3] = expression, jaw
     exported = dict(
-        zip(blendshape_names(head), blendshape_weights(head, faces)[0].tolist(), strict=True)
+        zip(head.action_names, blendshape_weights(head, faces)[0].tolist(), strict=True)
     )
     expected = {score.category_name: score.score for score in scores}
     del expected["_neutral"]
