@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 
 from datamodules import album
 from datamodules.album import FACES, AlbumDataModule, AlbumDataset, Page, read_page
@@ -17,6 +16,7 @@ from i2fet.perception.descriptor import descriptor_size, mirrored_places
 from i2fet.perception.learned import load_face_network
 from i2fet.perception.mirror import Mirror
 from i2fet.tasks import FaceEncoderTask
+from tests.quiet_trainer import make_trainer
 
 PEOPLE = 3
 
@@ -104,15 +104,7 @@ def test_training_learns_and_ships(
         people=PEOPLE, val_people=PEOPLE, batch_people=PEOPLE, folder=str(folder), workers=1
     )
     task = FaceEncoderTask(widths=(64, 32), features=16, hidden=32, dropout=0.0, learning_rate=1e-2)
-    trainer = Trainer(
-        max_epochs=60,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-        enable_checkpointing=False,
-    )
+    trainer = make_trainer(tmp_path, 60)
     first = _loss(task, data)
     trainer.fit(task, datamodule=data)
     assert -1 <= trainer.callback_metrics["val/r"] <= 1

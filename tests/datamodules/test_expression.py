@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from lightning.pytorch.loggers import CSVLogger
 from numpy.typing import NDArray
 from torch import Tensor
@@ -33,6 +33,7 @@ from i2fet.heads import load_head
 from i2fet.instructions import all_instructions
 from i2fet.nn import vertex_spread
 from i2fet.text import TokenEmbeddings
+from tests.quiet_trainer import make_trainer
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The least populated class", "ignore:The number of training batches"
@@ -393,14 +394,7 @@ def test_lightning_trains_twice(module: ExpressionDataModule, tmp_path: Path, wo
     module.num_workers = workers
     for run in range(2):
         logger = CSVLogger(tmp_path, version=run)
-        trainer = Trainer(
-            max_epochs=1,
-            accelerator="cpu",
-            logger=logger,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-        )
+        trainer = make_trainer(tmp_path, logger=logger)
         model = Counter()
         trainer.fit(model, module)
         assert model.seen == 324

@@ -18,6 +18,7 @@ from i2fet.judge import ExpressionJudge, TrainingPart
 from i2fet.nn.imbalance import ClassBalancedFocalLoss
 from i2fet.rendering.shape_images import draw_shape_images, rotate_images
 from i2fet.tasks import BaseTask, ExpressionClassifierTask
+from tests.quiet_trainer import make_trainer
 
 CONFIGS = Path(__file__).parents[2] / "experiments"
 Trained = tuple[ExpressionClassifierTask, Trainer, Path]
@@ -28,24 +29,10 @@ SMALL: dict[str, Any] = {
 }
 
 
-def make_trainer(folder: Path, epochs: int = 1) -> Trainer:
-    return Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        check_val_every_n_epoch=epochs,
-        num_sanity_val_steps=0,
-    )
-
-
 def fit(folder: Path, epochs: int = 1, **options: Any) -> tuple[ExpressionClassifierTask, Trainer]:
     seed_everything(1, verbose=False)
     task = ExpressionClassifierTask(**SMALL | options)
-    trainer = make_trainer(folder, epochs)
+    trainer = make_trainer(folder, epochs, check_val_every_n_epoch=epochs, num_sanity_val_steps=0)
     trainer.fit(task, datamodule=FakeFaces())
     return task, trainer
 

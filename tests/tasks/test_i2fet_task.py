@@ -15,22 +15,10 @@ from i2fet.errors import CheckpointError
 from i2fet.heads import load_head
 from i2fet.nn import ExpressionGenerator
 from i2fet.tasks import BaseTask, I2FETTask
+from tests.quiet_trainer import make_trainer
 
 Trained = tuple[I2FETTask, Trainer, Path]
 SMALL: dict[str, Any] = {"hidden": 32, "latent": 4, "vertex_weight": 0.0}
-
-
-def make_trainer(folder: Path, epochs: int = 1, **options: Any) -> Trainer:
-    return Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
 
 
 def fit(folder: Path, epochs: int = 1, **options: Any) -> tuple[I2FETTask, Trainer]:

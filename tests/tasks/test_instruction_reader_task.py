@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 
 from datamodules.instructions import (
     EmbeddedSentences,
@@ -16,6 +16,7 @@ from i2fet.instructions import Step
 from i2fet.nn.instruction_reader import BEGIN, INSIDE, OUTSIDE, InstructionReading
 from i2fet.tasks import InstructionReaderTask
 from i2fet.tasks.instruction_reader import IGNORED, mark
+from tests.quiet_trainer import make_trainer
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +81,7 @@ def test_training_lowers_the_losses(data, tmp_path):
     task = InstructionReaderTask(width=32, heads=2, layers=1, learning_rate=3e-3)
     batch = next(iter(data.val_dataloader()))
     before = {name: value.item() for name, value in task.eval().losses(batch).items()}
-    trainer = Trainer(
-        max_epochs=8,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
+    trainer = make_trainer(tmp_path, 8)
     trainer.fit(task, data)
     after = {name: value.item() for name, value in task.eval().losses(batch).items()}
     assert after["marks"] < 0.7 * before["marks"]

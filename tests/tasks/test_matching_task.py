@@ -10,6 +10,7 @@ from lightning import Trainer, seed_everything
 from i2fet.errors import CheckpointError
 from i2fet.nn.matching import Matcher
 from i2fet.tasks import MatchingTask
+from tests.quiet_trainer import make_trainer
 
 
 @pytest.fixture(scope="module")
@@ -17,15 +18,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trainer, Fa
     folder = tmp_path_factory.mktemp("matching")
     seed_everything(0, verbose=False)
     data = FakePairs()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=15,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = make_trainer(folder, 15)
     trainer.fit(MatchingTask(hidden=32, size=8), datamodule=data)
     trainer.save_checkpoint(folder / "matching.ckpt")
     return folder / "matching.ckpt", trainer, data

@@ -11,6 +11,7 @@ from lightning import Trainer, seed_everything
 from i2fet.errors import CheckpointError
 from i2fet.nn import MotionClipGenerator, load_generator
 from i2fet.tasks import MotionClipTask
+from tests.quiet_trainer import make_trainer
 
 SMALL: dict[str, Any] = {
     "frames": 4,
@@ -26,15 +27,7 @@ SMALL: dict[str, Any] = {
 def fit(folder: Path, epochs: int, **options: Any) -> Trainer:
     seed_everything(1, verbose=False)
     task = MotionClipTask(**SMALL | options, optimizer=lambda p: torch.optim.AdamW(p, lr=3e-3))
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = make_trainer(folder, epochs)
     trainer.fit(task, datamodule=FakePairs())
     return trainer
 

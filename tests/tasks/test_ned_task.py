@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from i2fet.emotions import Emotion
 from i2fet.nn.ned import NeutralGenerator
 from i2fet.tasks import NEDTask
+from tests.quiet_trainer import make_trainer
 
 
 class FakeNeutrals(LightningDataModule):
@@ -64,15 +65,7 @@ class FakeNeutrals(LightningDataModule):
 
 def fit(folder: Path, epochs: int = 1, **options: Any) -> Trainer:
     seed_everything(0, verbose=False)
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = make_trainer(folder, epochs)
     trainer.fit(NEDTask(hidden=64, latent=32, **options), datamodule=FakeNeutrals())
     return trainer
 

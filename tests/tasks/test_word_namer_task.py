@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 
 from datamodules.sentences import Words
 from datamodules.vocabulary import OneOfEachKin, TokenizedWords, VocabularyDataModule, lexicon
@@ -10,6 +10,7 @@ from i2fet.emotions import Emotion
 from i2fet.instructions import Step
 from i2fet.nn.word_namer import NOTHING
 from i2fet.tasks import WordNamerTask
+from tests.quiet_trainer import make_trainer
 
 WORDS = [
     Words("joy", Step(Emotion.HAPPINESS), "line 1"),
@@ -53,15 +54,7 @@ def test_training_lowers_the_losses(tmp_path):
     data = TokenizedWords(WORDS)
     before = task.eval().losses(data[[0, 1, 2, 3]])
     loader = torch.utils.data.DataLoader(data, sampler=[[0, 1, 2, 3]] * 20, batch_size=None)
-    trainer = Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
+    trainer = make_trainer(tmp_path)
     trainer.fit(task, loader, loader)
     after = task.eval().losses(data[[0, 1, 2, 3]])
     assert after["classes"] < 0.7 * before["classes"]
