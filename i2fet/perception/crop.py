@@ -44,6 +44,10 @@ class Alignment:
         """(N, P, 2) pixels of the pictures to pixels of the crops."""
         return points @ self.turn.mT + self.shift[:, None]
 
+    def after(self, first: Alignment) -> Alignment:
+        """From the pictures of `first` to these crops, where `first` leads to these pictures."""
+        return Alignment(self.turn @ first.turn, self(first.shift[:, None])[:, 0])
+
     def inverse(self) -> Alignment:
         """From the crops to the pictures."""
         back = torch.linalg.inv(self.turn)

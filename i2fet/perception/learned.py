@@ -13,12 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from i2fet.camera import project
 from i2fet.coefficients import EXPRESSION_SIZE, SHAPE_SIZE, FaceCoefficients
 from i2fet.errors import AssetError, NoFaceError
 from i2fet.files import replacing
 from i2fet.heads.arkit import ArkitHead
 from i2fet.nn.face_network import FaceNetwork, Reading
-from i2fet.perception.crop import Aligner, Alignment, cut, in_picture
+from i2fet.perception.crop import CROP_SIZE, Aligner, Alignment, cut, in_picture
 from i2fet.perception.descriptor import describe, mirrored_places, patches
 from i2fet.perception.encoder import (
     FITTED,
@@ -119,8 +120,9 @@ class LearnedFaceEncoder:
     Args:
         head: The head whose coefficients the network gives.
         network: Which network; by default the one that comes with the package.
-        refine: Whether identity, head pose and camera are fitted to the landmarks from where the
-            network sees them. It takes 20 ms a photo.
+        refine: Whether each face is read again in a crop aligned by what was read first, and
+            identity, head pose and camera are fitted to the landmarks from where the network
+            sees them. It takes as long again.
 
     Raises:
         AssetError: If the network or the landmark bias is missing or does not belong to the head.
@@ -140,7 +142,7 @@ class LearnedFaceEncoder:
 
     @property
     def fingerprint(self) -> str:
-        name = f"{self.name}, {'refined' if self.refine else 'not refined'}"
+        name = f"{self.name}, {'read twice, refined' if self.refine else 'not refined'}"
         return encoder_hash(name, self.fitter, *self.network.state_dict().values())
 
     @torch.no_grad()
@@ -161,7 +163,22 @@ class LearnedFaceEncoder:
                 f"the neutral photo, {width} x {height} pixels, shows no face at least "
                 f"{MIN_FACE_WIDTH} pixels wide; use one that shows the face from the front"
             )
-        return self._features(cut_all([neutral], self.aligner.align(faces.landmarks)))
+        return self._features(cut_all([neutral], self._align([neutral], faces.landmarks)))
+
+    def _align(
+        self, images: Sequence[Picture], landmarks: Tensor, at_rest: Tensor | None = None
+    ) -> Alignment:
+        """By (N, 478, 3) detected landmarks and, when refined, by those that the network then sees.
+
+        The network's lie where they did in training, other than MediaPipe's.
+        """
+        alignment = self.aligner.align(landmarks)
+        if not self.refine:
+            return alignment
+        faces = self.read_crops(cut_all(images, alignment), at_rest).coefficients
+        head = self.fitter.head
+        seen = project(head.landmarks(head.vertices(faces)), faces.camera, *CROP_SIZE)
+        return self.aligner.align(seen).after(alignment)
 
     def _features(self, crops: Sequence[Picture]) -> Tensor:
         """(2, N, F) of N crops and of their mirror images."""
@@ -195,7 +212,7 @@ class LearnedFaceEncoder:
         """Fill the rows of `encoded`, in which the landmarks are known."""
         landmarks = encoded.landmarks[rows]
         sizes = torch.tensor([image.shape[:2] for image in images])
-        alignment = self.aligner.align(landmarks)
+        alignment = self._align(images, landmarks, at_rest)
         reading = self.read_crops(cut_all(images, alignment), at_rest)
         faces = in_picture(reading.coefficients, alignment, sizes, self.fitter.head)
         faces = self.fitter.clamp(faces)

@@ -94,6 +94,14 @@ def test_inverse_leads_back() -> None:
     torch.testing.assert_close(back, points, atol=1e-4, rtol=0)
 
 
+def test_alignments_follow_one_another() -> None:
+    first = Alignment(torch.tensor([[[0.6, -0.3], [0.3, 0.6]]]), torch.tensor([[5.0, -7.0]]))
+    second = Alignment(torch.tensor([[[1.0, 0.1], [-0.1, 1.0]]]), torch.tensor([[-2.0, 3.0]]))
+    points = torch.rand(1, 9, 2) * 100
+    both = second.after(first)
+    torch.testing.assert_close(both(points), second(first(points)))
+
+
 @pytest.mark.parametrize("zoom", [0.15, 0.4, 0.9, 2.0])
 def test_crops_show_each_point_where_the_alignment_says(zoom: float) -> None:
     """A blob of light is found again, from large pictures and from small ones."""

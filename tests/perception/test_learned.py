@@ -15,6 +15,7 @@ from i2fet.nn.face_network import FaceNetwork
 from i2fet.perception import EncodedFaces, LearnedFaceEncoder, load_face_encoder
 from i2fet.perception.crop import CROP_SIZE
 from i2fet.perception.descriptor import descriptor_size, patches
+from i2fet.perception.encoder import find_faces
 from i2fet.perception.learned import (
     NETWORK_FILE,
     load_face_network,
@@ -145,15 +146,13 @@ def test_several_photos_are_read_like_single_ones(
     )
 
 
-def test_refinement_puts_the_mesh_on_the_photo_and_keeps_what_is_sure(
-    plain: LearnedFaceEncoder,
+def test_refinement_puts_the_mesh_on_the_photo(
     encoder: LearnedFaceEncoder,
     encoded: EncodedFaces,
     astronaut: np.ndarray,
 ) -> None:
     refined = encoder.encode([astronaut])
     assert refined.residual_percent[0] < encoded.residual_percent[0] / 2
-    torch.testing.assert_close(refined.confidence[0], encoded.confidence[0])
 
 
 def test_a_neutral_photo_changes_the_reading(
@@ -191,6 +190,21 @@ def test_fingerprint_depends_on_the_network_and_the_refinement(
 @pytest.fixture(scope="module")
 def shipped(head: ArkitHead) -> LearnedFaceEncoder:
     return LearnedFaceEncoder(head)
+
+
+def test_reading_twice_mends_the_alignment(
+    head: ArkitHead, shipped: LearnedFaceEncoder, astronaut: np.ndarray
+) -> None:
+    """Where the landmarks are off together, the second crop lies nearer to where it should."""
+    swift = LearnedFaceEncoder(head, shipped.network, refine=False)
+    landmarks = find_faces(shipped.detector, [astronaut]).landmarks
+    astray = landmarks + torch.tensor([3.0, -2.0, 0.0])
+    with torch.no_grad():
+        once, twice = (
+            (reader._align([astronaut], astray).shift - reader._align([astronaut], landmarks).shift)
+            for reader in (swift, shipped)
+        )
+    assert twice.norm() < once.norm() / 2
 
 
 def test_the_shipped_network_is_small_and_the_default(shipped: LearnedFaceEncoder) -> None:
