@@ -131,7 +131,7 @@ ablation-losses: ## Table VI: the three losses
 ablation-caft: ## Table VII: CAFT layers
 ablation-encoders: ## Table VIII: transformer encoders of either branch
 ablation-methods: ## Tables II and III: MotionCLIP, the paper's recipe, ours
-ablation-generators: ## What each part of the bettered recipe does
+ablation-generators: ## What each part of the improved recipe does
 $(GRIDS:%=ablation-%): ablation-%: $(PEOPLE)/SYNTHETIC.json $(JUDGE)/$(DATASET)-test/SYNTHETIC.json outputs/$(DATASET)/classifier/best.ckpt | $(READY)
 	@$(BIN)/python -m experiments.ablation $* --dataset $(DATASET) --size $(SIZE) --coefficients $(COEFFICIENTS) \
 		--train $(PEOPLE) --test $(JUDGE)/$(DATASET)-test --judge outputs/$(DATASET)/classifier/best.ckpt --workers $(WORKERS)

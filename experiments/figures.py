@@ -62,7 +62,7 @@ MAPPED = 1000
 """Faces in a t-SNE, which takes longer than in proportion."""
 
 MOTIONCLIP = ("methods", "MotionCLIP")
-OURS = ("methods", "I2FET, bettered")
+OURS = ("methods", "I2FET, improved")
 WITHOUT_IFED = ("components", "w/o IFED")
 WITH_IFED = ("components", "w/ IFED")
 WITHOUT_VERTICES = ("losses", "expression, pose")

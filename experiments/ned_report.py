@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +25,7 @@ from experiments.script import run
 from i2fet.coefficient_judge import CoefficientJudge
 from i2fet.coefficients import FaceCoefficients
 from i2fet.emotions import Emotion
-from i2fet.evaluation import name_expressions
+from i2fet.evaluation import name_expressions, share_interval
 from i2fet.files import replacing
 from i2fet.heads import HeadModel, load_head
 from i2fet.judge import ExpressionJudge
@@ -38,7 +37,6 @@ from i2fet.rendering.video import contact_sheet, write_image
 from i2fet.tasks.base import provenance_of
 
 LABELS = [str(emotion) for emotion in ALL_EMOTIONS]
-RESAMPLES = 1000
 BATCH = 256
 SHOWN = 5
 TILE = 192
@@ -130,11 +128,8 @@ def vertex_distance(head: HeadModel, some: FaceCoefficients, others: FaceCoeffic
 def share(hits: Tensor, subject: Tensor) -> Share:
     """Share of (N,) hits; the subjects are drawn anew for its interval."""
     person = subject.unique(return_inverse=True)[1]
-    counts = [person.bincount(weights).double().numpy() for weights in (hits.double(), None)]
-    drawn = np.random.default_rng(0).integers(len(counts[0]), size=(RESAMPLES, len(counts[0])))
-    values = counts[0][drawn].sum(axis=1) / counts[1][drawn].sum(axis=1)
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Share(float(hits.double().mean()), float(low), float(high))
+    right, asked = person.bincount(hits.double()), person.bincount()
+    return Share(float(hits.double().mean()), *share_interval(right, asked))
 
 
 def describe(rows: list[Row], title: str) -> str:

@@ -18,7 +18,7 @@ FACE_PARAMETER_SIZE = EXPRESSION_SIZE + 3
 """Width of the face branch of the paper's CAFT: expression and jaw."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FaceCoefficients:
     """Coefficients of a parametric head, with any leading batch shape.
 
@@ -46,6 +46,9 @@ class FaceCoefficients:
                     f"{field.name} has shape {tuple(value.shape)}, expected "
                     f"{(*self.shape.shape[:-1], size)}"
                 )
+
+    def __repr__(self) -> str:
+        return f"FaceCoefficients(batch_shape={tuple(self.batch_shape)})"
 
     @classmethod
     def zeros(cls, *batch_shape: int, **kwargs: Any) -> FaceCoefficients:

@@ -74,5 +74,5 @@ def test_every_figure_is_drawn(drawn: Path) -> None:
 def test_the_tables_hold_what_the_runs_measured(drawn: Path) -> None:
     page = (drawn / "ablations" / "methods-ckplus-quick.md").read_text()
     assert "| MotionCLIP |" in page
-    assert "| I2FET, bettered |" in page
+    assert "| I2FET, improved |" in page
     assert "nan" not in page
