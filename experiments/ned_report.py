@@ -209,7 +209,7 @@ def report(arguments: argparse.Namespace) -> None:
     print(page)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("ned", type=Path)
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--coefficients", choices=("perceived", "true"))
     parser.add_argument("--faces", type=int, default=1000)
     parser.add_argument("--output", type=Path, default=Path("outputs/ned"))
-    report(parser.parse_args())
+    report(parser.parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from experiments import ned_report
 from i2fet.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -241,3 +242,17 @@ def test_an_output_that_is_a_file_is_told(checkpoint, judge, corpus, tmp_path, c
     (tmp_path / "file").write_text("not a folder")
     assert evaluate(checkpoint, judge, corpus, tmp_path / "file") == 2
     assert_one_sentence(capsys, str(tmp_path / "file"))
+
+
+def test_ned_is_compared_with_the_subjects_own_neutral_face(folder, corpus, judge, tmp_path):
+    config = ROOT / "experiments/ckplus/ned.yaml"
+    ned = fit(config, folder, "ned", *data_options(corpus))
+    files = [str(ned), "--judge", str(judge), "--config", str(config), "--root", str(corpus)]
+    ned_report.main([*files, "--coefficients", "true", "--faces", "40", "--output", str(tmp_path)])
+    report = json.loads((tmp_path / "report.json").read_text())
+    rows = {row["name"]: row for row in report["rows"]}
+    assert rows["the subject's own"]["distance"] == 0 < rows["NED"]["distance"]
+    for row in rows.values():
+        for share in row["neutral"].values():
+            assert 0 <= share["low"] <= share["value"] <= share["high"] <= 1
+    assert Image.open(tmp_path / "neutral.png").size[0] > 0
