@@ -61,7 +61,7 @@ class PatchLinear(nn.Module):
         # Rows of many numbers are gathered several times faster than single ones.
         numbers = F.pad(values, (0, 1)).T.contiguous()
         seen = numbers[self.places.flatten()].unflatten(0, self.places.shape)
-        return torch.bmm(self.weight.mT, seen).flatten(0, 1).T
+        return torch.bmm(seen.mT, self.weight).transpose(0, 1).flatten(1)
 
 
 class FaceNetwork(nn.Module):
