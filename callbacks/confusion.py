@@ -76,4 +76,4 @@ def draw_matrices(
         axes = figure.add_subplot(1, len(counts), column)
         axes.set_title(f"{kind} faces")
         draw_confusion(axes, matrix, names)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=100, bbox_inches="tight")

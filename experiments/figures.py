@@ -285,7 +285,7 @@ def _confusions(runs: Runs, titles: Mapping[str, RunName], path: Path) -> None:
         axes.set_title(title)
         verdict = runs.evaluation(name)["generated"]["verdicts"][JUDGE]
         draw_confusion(axes, verdict["confusion"], runs.labels)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
 def _side_by_side(runs: Runs, titles: Mapping[str, RunName], path: Path) -> None:

@@ -199,7 +199,7 @@ def draw_confusions(result: Evaluation, path: Path) -> None:
         ):
             axes.set_title(f"{kind} faces, {judge}")
             draw_confusion(axes, judgement.verdicts[judge].confusion, result.labels)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
 def draw_confusion(axes: Axes, confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
