@@ -195,6 +195,7 @@ def measure(faces: int, training: int, seed: int) -> Report:
     others = take_photos(training, seed + 1)
     examiner = Examiner(head, photos, seed + 2)
     detected, true = see_detected_landmarks(), see_true_landmarks(head)
+    named = {"landmark fit": landmarks, "learned, not refined": swift, "learned": learned}
     readers: list[Reader] = [
         EncoderReader("landmark fit", landmarks, head),
         LandmarkRegression("ridge, MediaPipe's landmarks", detected, head, others, timed=True),
@@ -210,7 +211,7 @@ def measure(faces: int, training: int, seed: int) -> Report:
         seed=seed,
         true_emotion=examiner.true_emotion,
         scores=tuple(examiner.score(reader) for reader in readers),
-        robustness={e.name: measure_robustness(e, head) for e in (landmarks, learned)},
+        robustness={name: measure_robustness(encoder, head) for name, encoder in named.items()},
         reliability=measure_reliability(learned, head, photos, seed + 3),
     )
 

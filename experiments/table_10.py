@@ -415,7 +415,7 @@ def _draw(report: Report, path: Path) -> None:
             axes.set_title(f"{title}, {name} coefficients")
             draw_confusion(axes, report.find(title, name)[0].confusion, report.labels)
             axes.set_ylabel("shown")
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
 if __name__ == "__main__":
