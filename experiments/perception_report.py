@@ -41,7 +41,7 @@ from i2fet.files import replacing
 from i2fet.heads import ArkitHead
 from i2fet.heads.arkit import load_arkit_head
 from i2fet.markdown import markdown_table
-from i2fet.perception import LandmarkFaceEncoder, LearnedFaceEncoder
+from i2fet.perception import FaceEncoder, LandmarkFaceEncoder, LearnedFaceEncoder
 from i2fet.perception.fitting import EYE_CORNERS
 
 ROUNDS = 7
@@ -195,7 +195,11 @@ def measure(faces: int, training: int, seed: int) -> Report:
     others = take_photos(training, seed + 1)
     examiner = Examiner(head, photos, seed + 2)
     detected, true = see_detected_landmarks(), see_true_landmarks(head)
-    named = {"landmark fit": landmarks, "learned, not refined": swift, "learned": learned}
+    named: dict[str, FaceEncoder] = {
+        "landmark fit": landmarks,
+        "learned, not refined": swift,
+        "learned": learned,
+    }
     readers: list[Reader] = [
         EncoderReader("landmark fit", landmarks, head),
         LandmarkRegression("ridge, MediaPipe's landmarks", detected, head, others, timed=True),
