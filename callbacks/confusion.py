@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from callbacks.drawing import Batch, EvaluationCallback, Stage, gather
-from i2fet.evaluation_report import draw_confusion
+from i2fet.confusion import draw_confusions
 from i2fet.tasks.base import BaseTask
 
 COLUMNS = ("faces", "shown", "named", "count")
@@ -48,8 +46,9 @@ class ConfusionMatrices(EvaluationCallback):
             for kind in kinds
         }
         names = task.provenance.emotions
+        matrices = [{f"{kind} faces": matrix for kind, matrix in counts.items()}]
         self.publish_picture(
-            trainer, f"confusion/{stage}", lambda path: draw_matrices(counts, names, path)
+            trainer, f"confusion/{stage}", lambda path: draw_confusions(matrices, names, path)
         )
         self.publish_table(
             trainer,
@@ -62,18 +61,3 @@ class ConfusionMatrices(EvaluationCallback):
                 for named, count in zip(names, row, strict=True)
             ],
         )
-
-
-def draw_matrices(
-    counts: Mapping[str, Sequence[Sequence[int]]], names: Sequence[str], path: Path
-) -> None:
-    """Draw one matrix for each kind of faces."""
-    from matplotlib.figure import Figure
-
-    side = 1.5 + 0.75 * len(names)
-    figure = Figure(figsize=(side * len(counts), side), layout="constrained")
-    for column, (kind, matrix) in enumerate(counts.items(), start=1):
-        axes = figure.add_subplot(1, len(counts), column)
-        axes.set_title(f"{kind} faces")
-        draw_confusion(axes, matrix, names)
-    figure.savefig(path, dpi=100, bbox_inches="tight")

@@ -37,8 +37,8 @@ from experiments.ablation import (
 )
 from experiments.script import run
 from i2fet.coefficients import FaceCoefficients
+from i2fet.confusion import draw_confusions
 from i2fet.evaluation import HeldOutPairs, generate_pairs, name_expressions
-from i2fet.evaluation_report import draw_confusion
 from i2fet.files import replacing
 from i2fet.heads import HeadModel, load_head
 from i2fet.instructions import TEMPLATES
@@ -278,14 +278,12 @@ def read_curve(folder: Path, metric: str) -> dict[int, float]:
 
 
 def _confusions(runs: Runs, titles: Mapping[str, RunName], path: Path) -> None:
-    side = 1.5 + 0.75 * len(runs.labels)
-    figure = Figure(figsize=(side * len(titles), side), layout="constrained")
-    for place, (title, name) in enumerate(titles.items(), start=1):
-        axes = figure.add_subplot(1, len(titles), place)
-        axes.set_title(title)
-        verdict = runs.evaluation(name)["generated"]["verdicts"][JUDGE]
-        draw_confusion(axes, verdict["confusion"], runs.labels)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    verdicts = {
+        title: runs.evaluation(name)["generated"]["verdicts"][JUDGE]
+        for title, name in titles.items()
+    }
+    row = {title: verdict["confusion"] for title, verdict in verdicts.items()}
+    draw_confusions([row], runs.labels, path)
 
 
 def _side_by_side(runs: Runs, titles: Mapping[str, RunName], path: Path) -> None:

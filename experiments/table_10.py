@@ -22,15 +22,15 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from datamodules.expression import ExpressionDataModule
 from datamodules.held_out import labelled_faces
 from experiments.script import run
+from i2fet.confusion import draw_confusions
 from i2fet.errors import OptionError
 from i2fet.evaluation import Score, SubjectFaces, score, seed_interval
-from i2fet.evaluation_report import draw_confusion, show_share
+from i2fet.evaluation_report import show_share
 from i2fet.files import replacing
 from i2fet.judge import ExpressionJudge, TrainingPart
 from i2fet.judge_quality import JudgeQuality, assess, draw_all, judge_images
@@ -406,16 +406,14 @@ def _table_of_seeds(report: Report) -> str:
 
 def _draw(report: Report, path: Path) -> None:
     """Confusion matrices of upright images, a row for each classifier."""
-    side = 1.5 + 0.75 * len(report.labels)
-    titles = report.titles()
-    figure = Figure(figsize=(len(report.tests) * side, len(titles) * side), layout="constrained")
-    panels = figure.subplots(len(titles), len(report.tests), squeeze=False)
-    for line, title in zip(panels, titles, strict=True):
-        for axes, name in zip(line, report.tests, strict=True):
-            axes.set_title(f"{title}, {name} coefficients")
-            draw_confusion(axes, report.find(title, name)[0].confusion, report.labels)
-            axes.set_ylabel("shown")
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    rows = [
+        {
+            f"{title}, {name} coefficients": report.find(title, name)[0].confusion
+            for name in report.tests
+        }
+        for title in report.titles()
+    ]
+    draw_confusions(rows, report.labels, path, truth="shown")
 
 
 if __name__ == "__main__":

@@ -5,23 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from i2fet.checkpoint import Provenance
+from i2fet.confusion import draw_confusions
 from i2fet.evaluation import Evaluation, Score, SubjectFaces
 from i2fet.files import replacing
 from i2fet.judge import ExpressionJudge
 from i2fet.judge_quality import JudgeQuality, assess, draw_all, judge_images
 from i2fet.markdown import markdown_table
 from i2fet.matching import TOPS, MatchingEvaluation
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MEASURES = {"acc1": "Acc1", "acc2": "Acc2", "gmean": "G-mean"}
 
@@ -112,7 +107,7 @@ def write_report(report: Report, folder: Path) -> None:
     with replacing(folder / "report.md") as unfinished:
         unfinished.write_text(describe_report(report))
     with replacing(folder / "confusion.png") as unfinished:
-        draw_confusions(report.evaluation, unfinished)
+        draw_verdicts(report.evaluation, unfinished)
 
 
 def _plain(value: Any) -> Any:
@@ -185,42 +180,14 @@ def describe_matching(matching: MatchingEvaluation) -> str:
     return markdown_table(("", "generated", "real test faces"), rows)
 
 
-def draw_confusions(result: Evaluation, path: Path) -> None:
+def draw_verdicts(result: Evaluation, path: Path) -> None:
     """Draw every judge's confusion matrices of generated and of real faces."""
-    from matplotlib.figure import Figure
-
-    judges = list(result.generated.verdicts)
-    side = 1.5 + 0.75 * len(result.labels)
-    figure = Figure(figsize=(2 * side, len(judges) * side), layout="constrained")
-    panels = figure.subplots(len(judges), 2, squeeze=False)
-    for row, judge in zip(panels, judges, strict=True):
-        for axes, (kind, judgement) in zip(
-            row, {"generated": result.generated, "real": result.real}.items(), strict=True
-        ):
-            axes.set_title(f"{kind} faces, {judge}")
-            draw_confusion(axes, judgement.verdicts[judge].confusion, result.labels)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
-
-
-def draw_confusion(axes: Axes, confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
-    """Draw counts of what was asked for, by rows, and what it was taken for, by columns."""
-    counts = np.array(confusion)
-    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), share in np.ndenumerate(shares):
-        axes.text(
-            column,
-            row,
-            f"{counts[row, column]}\n{share:.1%}",
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="white" if share > 0.5 else "black",
-        )
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_xlabel("named")
-    axes.set_ylabel("asked for")
+    kinds = {"generated": result.generated, "real": result.real}
+    rows = [
+        {f"{kind} faces, {judge}": faces.verdicts[judge].confusion for kind, faces in kinds.items()}
+        for judge in result.generated.verdicts
+    ]
+    draw_confusions(rows, result.labels, path)
 
 
 def _describe_matching(report: Report) -> list[str]:

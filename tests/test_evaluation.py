@@ -24,7 +24,7 @@ from i2fet.evaluation import (
     share_interval,
     weigh,
 )
-from i2fet.evaluation_report import draw_confusions
+from i2fet.evaluation_report import draw_verdicts
 
 LABELS = ("anger", "fear", "sadness")
 PEOPLE = 6
@@ -207,7 +207,7 @@ def test_confusions_show_counts_and_percentages(faces, pairs, tmp_path, monkeypa
     )
     judge = CoefficientJudge(faces.faces, faces.emotion)
     result = judge_pairs(faces.faces[pairs.rows], pairs, {"one": judge.judge})
-    draw_confusions(result, tmp_path / "confusion.png")
+    draw_verdicts(result, tmp_path / "confusion.png")
     cells = [cell.split("\n") for cell in written]
     for judgement, part in ((result.generated, cells[:9]), (result.real, cells[9:])):
         matrix = np.array(judgement.verdicts["one"].confusion)
