@@ -80,7 +80,7 @@ train-celebvhq: $(if $(filter data/celebvhq-synthetic,$(CELEBVHQ)),data/celebvhq
 JUDGE := outputs/judge
 $(JUDGE)/%/SYNTHETIC.json: | $(READY)
 	@echo "Writing SYNTHETIC people to $(@D)."
-	@$(I2FET) corpus $(word 1,$(subst -, ,$*)) $(@D) --no-pictures $(if $(findstring -test,$*),--subjects 1000 --seed 1000,--subjects 4000 --seed 4000)
+	@$(I2FET) corpus $(word 1,$(subst -, ,$*)) $(@D) $(if $(findstring -pictures,$*),,--no-pictures) $(if $(findstring -test,$*),--subjects 1000 --seed 1000,--subjects 4000 --seed 4000)
 
 # $(call train-classifier,layout,folder of real people if any)
 define train-classifier
@@ -118,6 +118,7 @@ SIZE ?= $(if $(QUICK),quick,default)
 WORKERS ?= 2
 GRIDS := components losses caft encoders methods generators
 PEOPLE := $(if $(filter perceived,$(COEFFICIENTS)),data/$(DATASET)-synthetic,outputs/ablations/$(DATASET))
+STRANGERS := $(JUDGE)/$(DATASET)-test$(if $(filter perceived,$(COEFFICIENTS)),-pictures)
 
 outputs/ablations/%/SYNTHETIC.json: | $(READY)
 	@$(I2FET) corpus $* $(@D) --no-pictures
@@ -132,9 +133,9 @@ ablation-caft: ## Table VII: CAFT layers
 ablation-encoders: ## Table VIII: transformer encoders of either branch
 ablation-methods: ## Tables II and III: MotionCLIP, the paper's recipe, ours
 ablation-generators: ## What each part of the improved recipe does
-$(GRIDS:%=ablation-%): ablation-%: $(PEOPLE)/SYNTHETIC.json $(JUDGE)/$(DATASET)-test/SYNTHETIC.json outputs/$(DATASET)/classifier/best.ckpt | $(READY)
+$(GRIDS:%=ablation-%): ablation-%: $(PEOPLE)/SYNTHETIC.json $(STRANGERS)/SYNTHETIC.json outputs/$(DATASET)/classifier/best.ckpt | $(READY)
 	@$(BIN)/python -m experiments.ablation $* --dataset $(DATASET) --size $(SIZE) --coefficients $(COEFFICIENTS) \
-		--train $(PEOPLE) --test $(JUDGE)/$(DATASET)-test --judge outputs/$(DATASET)/classifier/best.ckpt --workers $(WORKERS)
+		--train $(PEOPLE) --test $(STRANGERS) --judge outputs/$(DATASET)/classifier/best.ckpt --workers $(WORKERS)
 
 tables: $(GRIDS:%=ablation-%) table-10 ## All of these, and Table X
 
@@ -171,18 +172,18 @@ ned-report: $(JUDGE)/$(DATASET)-test/SYNTHETIC.json outputs/$(DATASET)/classifie
 .PHONY: figures
 figures: | $(READY) ## The paper's figures, from the runs of these tables
 	@$(BIN)/python -m experiments.figures --dataset $(DATASET) --size $(SIZE) --coefficients $(COEFFICIENTS) \
-		--train $(PEOPLE) --test $(JUDGE)/$(DATASET)-test --judge outputs/$(DATASET)/classifier/best.ckpt
+		--train $(PEOPLE) --test $(STRANGERS) --judge outputs/$(DATASET)/classifier/best.ckpt
 
 # An interrupted training goes on from its last epoch.
 .PHONY: train-encoder
-train-encoder: ENCODER := $(or $(ENCODER),cpu)
+train-encoder: MACHINE ?= cpu
 # Else glibc returns the memory of every batch, and getting it anew takes longer than using it.
 train-encoder: export MALLOC_MMAP_THRESHOLD_ := 1073741824
 train-encoder: export MALLOC_TRIM_THRESHOLD_ := 4294967296
-train-encoder: | $(READY) ## The face encoder's network on synthetic people; ENCODER=gpu for a GPU
-	@$(I2FET) fit --config experiments/encoder/$(ENCODER).yaml $(ARGS) \
-		$(addprefix --ckpt_path ,$(wildcard outputs/encoder/$(ENCODER)/last.ckpt))
-	@$(BIN)/python -m experiments.ship_encoder outputs/encoder/$(ENCODER)/last.ckpt
+train-encoder: | $(READY) ## The face encoder's network on synthetic people; MACHINE=gpu for a GPU
+	@$(I2FET) fit --config experiments/encoder/$(MACHINE).yaml $(ARGS) \
+		$(addprefix --ckpt_path ,$(wildcard outputs/encoder/$(MACHINE)/last.ckpt))
+	@$(BIN)/python -m experiments.ship_encoder outputs/encoder/$(MACHINE)/last.ckpt
 
 .PHONY: train-language
 train-language: | $(READY) ## The instruction reader, on sentences of our own grammar

@@ -133,6 +133,12 @@ class Setting:
     test: Path
     judge: Path
 
+    @property
+    def data(self) -> str:
+        """Dataset and, unless they are the true ones, coefficients; for names of files."""
+        read = "" if self.coefficients == "true" else f"-{self.coefficients}"
+        return self.dataset + read
+
 
 def load_grid(name: str) -> Grid:
     """Read one of `experiments/ablations`."""
@@ -183,7 +189,7 @@ def run_folder(setting: Setting, row: Row, seed: int) -> Path:
     }
     text = json.dumps(options, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return OUT / "runs" / f"{setting.dataset}-{setting.size}-{digest}-{seed}"
+    return OUT / "runs" / f"{setting.data}-{setting.size}-{digest}-{seed}"
 
 
 def run(setting: Setting, row: Row, seed: int, threads: int) -> Path:
@@ -246,7 +252,7 @@ def write_table(
         }
         for row, values in zip(rows, scores, strict=True)
     ]
-    stem = OUT / f"{name}-{setting.dataset}-{setting.size}"
+    stem = OUT / f"{name}-{setting.data}-{setting.size}"
     content = {"table": grid.table, "setting": asdict(setting), "rows": records}
     with replacing(stem.with_suffix(".json")) as unfinished:
         unfinished.write_text(json.dumps(content, indent=1, default=str))

@@ -312,7 +312,7 @@ def main(args: Sequence[str] | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     runs = Runs(Setting(**options))
     for name, draw in FIGURES.items():
-        path = folder / f"{name}-{runs.setting.dataset}.png"
+        path = folder / f"{name}-{runs.setting.data}.png"
         try:
             with replacing(path) as unfinished:
                 draw(runs, unfinished)

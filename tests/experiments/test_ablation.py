@@ -4,6 +4,7 @@ import csv
 import inspect
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,17 @@ def test_a_table_has_ours_beside_the_papers(setting: Setting, calls: list[Argume
     assert rows[0]["paper_acc1"] == "76.89"
     content = json.loads(page.with_suffix(".json").read_text())
     assert content["rows"][0]["options"] == {"use_ifed": False, "vertex_weight": 0.0}
+
+
+def test_tables_of_true_and_of_perceived_coefficients_do_not_replace_each_other(
+    setting: Setting, calls: list[Arguments]
+) -> None:
+    true = make_table("caft", setting, workers=1)
+    perceived = make_table("caft", replace(setting, coefficients="perceived"), workers=1)
+    assert true.name == "caft-ckplus-default.md"
+    assert perceived.name == "caft-ckplus-perceived-default.md"
+    assert "perceived coefficients of train" in perceived.read_text()
+    assert len(of("fit", calls)) == 2 * 2 * SIZES["default"].seeds
 
 
 def test_what_was_run_is_not_run_again(setting: Setting, calls: list[Arguments]) -> None:
