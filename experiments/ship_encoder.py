@@ -17,14 +17,14 @@ from datamodules.album import COEFFICIENTS, FACES, AlbumDataModule
 from experiments.script import run
 from i2fet.coefficients import FaceCoefficients
 from i2fet.nn.face_network import TOLERANCE
-from i2fet.perception.learned import NETWORK_FILE, save_face_network
-from i2fet.tasks import FaceEncoderTask
+from i2fet.perception.network import NETWORK_FILE, save_face_network
+from i2fet.tasks import SecondLookTask
 
-CHECKPOINT = Path("outputs/encoder/cpu/last.ckpt")
+CHECKPOINT = Path("outputs/encoder/cpu/second.ckpt")
 
 
 @torch.no_grad()
-def calibrate(task: FaceEncoderTask, people: dict[str, Tensor]) -> Tensor:
+def calibrate(task: SecondLookTask, people: dict[str, Tensor]) -> Tensor:
     """(2,) offset and slope of `FaceNetwork.confidence`, by logistic regression on the people.
 
     Args:
@@ -52,17 +52,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=NETWORK_FILE)
     options = parser.parse_args(argv)
     checkpoint = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
-    task = FaceEncoderTask.load_from_checkpoint(
+    task = SecondLookTask.load_from_checkpoint(
         options.checkpoint, map_location="cpu", weights_only=True
     ).eval()
     data = AlbumDataModule.load_from_checkpoint(options.checkpoint, weights_only=True)
     data.setup("validate")
     task.network.calibration.copy_(calibrate(task, data.val.tensors))
-    names = ("units", "widths", "features", "hidden", "dropout")
-    config = {name: task.hparams[name] for name in names}
     people, epochs = data.hparams["people"], checkpoint["epoch"] + 1
     trained = f"{people} synthetic people, {FACES} pictures each, {epochs} epochs"
-    save_face_network(task.network, config, options.output, task.head, trained=trained)
+    save_face_network(task.network, task.config, options.output, task.head, trained=trained)
     size = options.output.stat().st_size / 1e6
     offset, slope = task.network.calibration.tolist()
     print(f"{options.output}: {size:.1f} MB, {trained}")

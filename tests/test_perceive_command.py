@@ -14,13 +14,15 @@ from i2fet.camera import project
 from i2fet.cli import main
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads import ArkitHead
-from i2fet.nn.face_network import FaceNetwork
 from i2fet.perception import learned
-from i2fet.perception.descriptor import descriptor_size, patches
-from i2fet.perception.learned import save_face_network
+from i2fet.perception.descriptor import descriptor_size
+from i2fet.perception.network import build_face_network, save_face_network
 from i2fet.rendering.video import write_video
 
-CONFIG = {"units": 3, "widths": [80, 48], "features": 32, "hidden": 48}
+CONFIG = {
+    "first": {"units": 3, "widths": [80, 48], "features": 32, "hidden": 48},
+    "second": {"units": 3, "width": 48, "features": 24, "hidden": 48},
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +44,14 @@ def network(
     """An untrained network in the place of the one that comes with the package."""
     path = tmp_path_factory.mktemp("network") / "network.safetensors"
     torch.manual_seed(0)
-    network = FaceNetwork(torch.from_numpy(patches()), **CONFIG)
+    network = build_face_network(**CONFIG)
     typical = FaceCoefficients.zeros(64)
     typical.expression[:] = 0.3 * torch.rand(64, 50)
     typical.pose[:] = 0.05 * torch.randn(64, 6)
     typical.camera[:] = torch.tensor([10.0, 0.0, -0.13]) * (1 + 0.02 * torch.randn(64, 1))
     numbers = torch.randint(256, (64, descriptor_size()))
-    network.adopt(numbers, typical)
+    network.adopt(typical)
+    network.first.adopt(numbers)
     save_face_network(network, CONFIG, path, head)
     monkeypatch.setattr(learned, "NETWORK_FILE", path)
 

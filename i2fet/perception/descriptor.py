@@ -74,7 +74,7 @@ def mirrored_places() -> NDArray[np.int64]:
     orders = (turned, turned, turned, np.arange(3))
     places = [
         numbers[order][:, :, ::-1][numbers >= 0]
-        for numbers, order in zip(_grids(), orders, strict=True)
+        for numbers, order in zip(grids(), orders, strict=True)
     ]
     return np.concatenate(places)
 
@@ -87,7 +87,7 @@ def patches() -> NDArray[np.int64]:
     and where it has fewer numbers than others, stands -1.
     """
     shared = []
-    for numbers in _grids():
+    for numbers in grids():
         missing = [-(side - PATCH) % PATCH_STEP for side in numbers.shape[1:]]
         padding = [(0, 0), *((0, cells) for cells in missing)]
         padded = np.pad(numbers, padding, constant_values=-1)
@@ -99,7 +99,7 @@ def patches() -> NDArray[np.int64]:
     return np.concatenate(shared)
 
 
-def _grids() -> Iterator[NDArray[np.int64]]:
+def grids() -> Iterator[NDArray[np.int64]]:
     """Four times (C, rows, columns): the place in a descriptor of each number of a map, or -1."""
     crop, first = np.ones(CROP_SIZE, bool), 0
     for mask, channels in (

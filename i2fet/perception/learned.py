@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from i2fet.camera import project
 from i2fet.coefficients import EXPRESSION_SIZE, SHAPE_SIZE, FaceCoefficients
-from i2fet.errors import AssetError, NoFaceError
-from i2fet.files import replacing
+from i2fet.errors import NoFaceError
 from i2fet.heads.arkit import ArkitHead
 from i2fet.nn.face_network import FaceNetwork, Reading
 from i2fet.perception.crop import CROP_SIZE, Aligner, Alignment, cut, in_picture
-from i2fet.perception.descriptor import describe, mirrored_places, patches
+from i2fet.perception.descriptor import describe, mirrored_places
 from i2fet.perception.encoder import (
     FITTED,
     MIN_FACE_WIDTH,
@@ -33,21 +27,13 @@ from i2fet.perception.fitting import (
     Belief,
     FitSettings,
     LandmarkFitter,
-    embedding_hash,
     load_bias,
     residual_percent,
 )
 from i2fet.perception.images import Picture
 from i2fet.perception.landmarks import LandmarkDetector
 from i2fet.perception.mirror import Mirror
-
-NETWORK_FILE = Path(__file__).with_name("face_network.safetensors")
-REMEDY = "`make train-encoder` trains it, and the encoder 'landmarks' needs none"
-
-LARGE = 1_000_000
-"""Matrices of more entries are kept as bytes, with the size of a step for each output."""
-
-STEPS = ".steps"
+from i2fet.perception.network import NETWORK_FILE, load_face_network
 
 HOLD = 1000.0
 """How much the network's word on an expression counts against landmarks, which err together."""
@@ -59,56 +45,6 @@ TURN_GIVE = 0.005
 """The same of the head, whose rotation they tell less well than the network."""
 
 REFINEMENT = FitSettings(noise=0.002, steps=3)
-
-
-def save_face_network(
-    network: FaceNetwork, config: Mapping[str, Any], path: Path, head: ArkitHead, **metadata: str
-) -> None:
-    """Write a network as safetensors; its matrices in half precision, the largest in bytes.
-
-    Args:
-        network: The network.
-        config: Arguments with which it was built, but for the places of the patches.
-        path: Ends in .safetensors.
-        head: Whose coefficients it reads.
-        **metadata: What else is to be recorded, such as the training's seed.
-    """
-    state: dict[str, Tensor] = {}
-    for key, value in network.state_dict().items():
-        if value.ndim > 1 and value.numel() > LARGE:
-            steps = value.abs().amax(dim=1, keepdim=True) / 127
-            state[key] = (value / steps).round().to(torch.int8)
-            state[key + STEPS] = steps
-        else:
-            state[key] = (value.half() if value.ndim > 1 else value).contiguous()
-    known = {"config": json.dumps(config), "embedding": embedding_hash(head), "head": head.name}
-    with replacing(path) as unfinished:
-        save_file(state, unfinished, {**metadata, **known})
-
-
-def load_face_network(path: Path, head: ArkitHead) -> FaceNetwork:
-    """Read a network, ready to use on the CPU.
-
-    Raises:
-        AssetError: If the file is missing, broken, or made for other landmarks.
-    """
-    if not path.is_file():
-        raise AssetError(f"the face network {path} is missing; {REMEDY}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        for key in [key for key in state if key.endswith(STEPS)]:
-            steps = state.pop(key)
-            state[key.removesuffix(STEPS)] = state[key.removesuffix(STEPS)] * steps
-        network = FaceNetwork(torch.from_numpy(patches()), **json.loads(metadata["config"]))
-        network.load_state_dict(state)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise AssetError(f"the face network {path} is broken ({reason}); {REMEDY}") from error
-    if metadata.get("embedding") != embedding_hash(head):
-        raise AssetError(f"the face network {path} is for other landmarks of the head; {REMEDY}")
-    return network.eval()
 
 
 class LearnedFaceEncoder:
