@@ -337,8 +337,8 @@ class PortraitRenderer:
             offset[:, :2] = self.operator @ (seen - self.head.landmarks(pixels)[0, :, :2])
         pixels = pixels[0] + offset
         fragments = rasterize(pixels[None], self.head.faces, size, size)
-        labels = self._labels(fragments.pix_to_face[0].numpy())
         metre = float(crop.camera[0, 0]) * size / 2
+        labels = self._labels(fragments.pix_to_face[0].numpy(), self._lips(pixels), metre)
         layers = split_layers(crop.image, labels, metre)
         depth = fragments.depth[0].numpy()
         normals = vertex_normals(vertices, self.head.faces)[0]
@@ -376,10 +376,10 @@ class PortraitRenderer:
         skull = functional.pad(pixels[:, self.skull], (0, 1), value=1)
         still = portrait.seen_at[self.skull, :2].expand(len(pixels), -1, -1)
         motion = torch.linalg.lstsq(skull, still).solution
-        labels = self._labels(fragments.pix_to_face.numpy())
-        depth = fragments.depth.numpy()
-        edges = self.head.landmarks(pixels)[:, [UPPER_LIP, LOWER_LIP], :2]
-        lips = edges.mean(dim=1).numpy()
+        edges = [self._lips(each) for each in pixels]
+        shown = zip(fragments.pix_to_face.numpy(), edges, strict=True)
+        labels = [self._labels(faces, lips, portrait.metre) for faces, lips in shown]
+        depth, lips = fragments.depth.numpy(), np.mean(edges, axis=1)
         return map(View, labels, depth, spread[..., :4], spread[..., 4], lips, motion.numpy())
 
     def _offsets(self, portrait: Portrait, trajectory: FaceCoefficients) -> Tensor:
@@ -395,8 +395,16 @@ class PortraitRenderer:
         kept = (moved @ source[0] / source.square().sum().clamp(min=1e-6)).clamp(0, 1)
         return portrait.offset * (1 - self.mobility * (1 - kept[:, None, None]))
 
-    def _labels(self, pix_to_face: Labels) -> Labels:
-        return np.where(pix_to_face >= 0, self.face_layers[pix_to_face], BESIDE)
+    def _lips(self, pixels: Tensor) -> Floats:
+        """(2, P, 2) inner edges of the upper and the lower lip of a head of (V, 3) pixels."""
+        edges: Floats = self.head.landmarks(pixels[None])[0, [UPPER_LIP, LOWER_LIP], :2].numpy()
+        return edges
+
+    def _labels(self, pix_to_face: Labels, lips: Floats, metre: float) -> Labels:
+        labels = np.where(pix_to_face >= 0, self.face_layers[pix_to_face], BESIDE)
+        # In strong expressions the mesh's gums and tongue reach through its lips.
+        pierced = (labels == MOUTH) & ~between_lips(labels.shape, lips, LIP_RIM * metre)
+        return np.where(pierced, SKIN, labels)
 
     def _feature_box(self, pixels: Tensor, size: int) -> tuple[slice, slice]:
         """Landmarks and their jaw-open reach bound everything that eyes and mouth can cover."""
@@ -488,6 +496,14 @@ def lip_line(portrait: Portrait, view: View) -> Floats:
     width = max(round(LIP_GAP / 4 * portrait.metre), 1)
     cv2.polylines(line, [fine], False, 255, width, cv2.LINE_AA, shift=4)
     return line / np.float32(255)
+
+
+def between_lips(shape: tuple[int, ...], lips: Floats, rim: float) -> NDArray[np.bool_]:
+    """(H, W) whether a pixel lies between the edges of the lips, or at most `rim` pixels beside."""
+    inside = np.zeros(shape, np.uint8)
+    outline = np.concatenate([lips[0], lips[1][::-1]]).round().astype(np.int32)
+    cv2.fillPoly(inside, [outline], 1)
+    return cv2.dilate(inside, disc(2 * math.ceil(rim) + 1)) > 0
 
 
 def pixel_centres(size: int) -> Floats:

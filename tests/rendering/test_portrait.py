@@ -10,6 +10,8 @@ from i2fet.coefficients import FaceCoefficients
 from i2fet.perception.landmark_embedding import paint
 from i2fet.rendering.mesh import render_vertices
 from i2fet.rendering.portrait import (
+    LIP_RIM,
+    MOUTH,
     MOUTH_COLOR,
     PortraitRenderer,
     continue_beyond,
@@ -88,6 +90,23 @@ def test_parted_lips_that_close_meet_in_a_dark_line(renderer, head, photo):
     column = renderer.render(portrait, closed)[0][y - 4 : y + 5, x].mean(axis=1)
     assert abs(int(column.argmin()) - 4) <= 1
     assert column.min() < 0.8 * np.median(column)
+
+
+def test_only_what_lies_between_the_lips_is_mouth(renderer, head, photo):
+    portrait = renderer.prepare(photo, head_in_photo(), size=SIZE)
+    opened = head_in_photo(jaw=head.jaw_open_angle)
+    labels = next(iter(renderer._views(portrait, opened))).labels
+    mouth = np.flatnonzero(renderer.face_layers == MOUTH)[0]
+    lips = renderer._lips(project(head.vertices(opened), portrait.crop.camera, SIZE, SIZE)[0])
+    everywhere = np.full((SIZE, SIZE), mouth)
+    between = renderer._labels(everywhere, lips, portrait.metre) == MOUTH
+    assert (labels == MOUTH).sum() > 20
+    assert not ((labels == MOUTH) & ~between).any()
+    low, high = lips.min(axis=(0, 1)), lips.max(axis=(0, 1))
+    rows, columns = np.nonzero(between)
+    reach = LIP_RIM * portrait.metre + 2
+    assert low[0] - reach < columns.min() < columns.max() < high[0] + reach
+    assert low[1] - reach < rows.min() < rows.max() < high[1] + reach
 
 
 def test_closing_lids_cover_the_eyes_with_skin(renderer, head, photo):
