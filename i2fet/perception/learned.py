@@ -56,9 +56,9 @@ class LearnedFaceEncoder:
     Args:
         head: The head whose coefficients the network gives.
         network: Which network; by default the one that comes with the package.
-        refine: Whether each face is read again in a crop aligned by what was read first, and
-            identity, head pose and camera are fitted to the landmarks from where the network
-            sees them. It takes as long again.
+        refine: Whether each face is read again in a crop aligned by what was read first, both
+            readings are averaged, and identity, head pose and camera are fitted to the landmarks
+            from where the network sees them. It takes as long again.
 
     Raises:
         AssetError: If the network or the landmark bias is missing or does not belong to the head.
@@ -78,7 +78,7 @@ class LearnedFaceEncoder:
 
     @property
     def fingerprint(self) -> str:
-        name = f"{self.name}, {'read twice, refined' if self.refine else 'not refined'}"
+        name = f"{self.name}, {'mean of two crops, refined' if self.refine else 'not refined'}"
         return encoder_hash(name, self.fitter, *self.network.state_dict().values())
 
     @torch.no_grad()
@@ -99,22 +99,25 @@ class LearnedFaceEncoder:
                 f"the neutral photo, {width} x {height} pixels, shows no face at least "
                 f"{MIN_FACE_WIDTH} pixels wide; use one that shows the face from the front"
             )
-        return self._features(cut_all([neutral], self._align([neutral], faces.landmarks)))
+        alignment = self.aligner.align(faces.landmarks)
+        if self.refine:
+            first = self._look([neutral], alignment)
+            alignment = self._nearer(first.coefficients).after(alignment)
+        return self._features(cut_all([neutral], alignment))
 
-    def _align(
-        self, images: Sequence[Picture], landmarks: Tensor, at_rest: Tensor | None = None
-    ) -> Alignment:
-        """By (N, 478, 3) detected landmarks and, when refined, by those that the network then sees.
+    def _look(
+        self, images: Sequence[Picture], alignment: Alignment, at_rest: Tensor | None = None
+    ) -> Reading:
+        return self.read_crops(cut_all(images, alignment), at_rest)
 
-        The network's lie where they did in training, other than MediaPipe's.
+    def _nearer(self, faces: FaceCoefficients) -> Alignment:
+        """From (N,) crops to others, aligned by the landmarks that the network saw in them.
+
+        These lie where they did in training, other than MediaPipe's.
         """
-        alignment = self.aligner.align(landmarks)
-        if not self.refine:
-            return alignment
-        faces = self.read_crops(cut_all(images, alignment), at_rest).coefficients
         head = self.fitter.head
         seen = project(head.landmarks(head.vertices(faces)), faces.camera, *CROP_SIZE)
-        return self.aligner.align(seen).after(alignment)
+        return self.aligner.align(seen)
 
     def _features(self, crops: Sequence[Picture]) -> Tensor:
         """(2, N, F) of N crops and of their mirror images."""
@@ -132,11 +135,10 @@ class LearnedFaceEncoder:
         features = self._features(crops)
         neutral = None if at_rest is None else at_rest.expand_as(features).flatten(0, 1)
         reading = self.network.read(features.flatten(0, 1), neutral)
-        count, faces = len(crops), reading.coefficients
-        seen, mirrored = faces[:count], self.mirror(faces[count:])
-        sigma = (reading.sigma[:count] + self.mirror.swap(reading.sigma[count:])) / 2
-        pairs = zip(vars(seen).values(), vars(mirrored).values(), strict=True)
-        return Reading(FaceCoefficients(*((one + other) / 2 for one, other in pairs)), sigma)
+        seen, mirrored = reading.coefficients[: len(crops)], reading.coefficients[len(crops) :]
+        sigma, other = reading.sigma.split(len(crops))
+        back = Reading(self.mirror(mirrored), self.mirror.swap(other))
+        return mean_reading(Reading(seen, sigma), back)
 
     def _read(
         self,
@@ -148,8 +150,15 @@ class LearnedFaceEncoder:
         """Fill the rows of `encoded`, in which the landmarks are known."""
         landmarks = encoded.landmarks[rows]
         sizes = torch.tensor([image.shape[:2] for image in images])
-        alignment = self._align(images, landmarks, at_rest)
-        reading = self.read_crops(cut_all(images, alignment), at_rest)
+        alignment = self.aligner.align(landmarks)
+        reading = self._look(images, alignment, at_rest)
+        if self.refine:
+            nearer = self._nearer(reading.coefficients)
+            again = self._look(images, nearer.after(alignment), at_rest)
+            back = in_picture(
+                again.coefficients, nearer, torch.tensor([CROP_SIZE]), self.fitter.head
+            )
+            reading = mean_reading(reading, Reading(back, again.sigma))
         faces = in_picture(reading.coefficients, alignment, sizes, self.fitter.head)
         faces = self.fitter.clamp(faces)
         targets = to_picture_frame(landmarks, sizes)[:, FITTED]
@@ -174,3 +183,10 @@ class LearnedFaceEncoder:
 def cut_all(images: Sequence[Picture], alignment: Alignment) -> list[Picture]:
     """(160, 128, 3) RGB crops of N pictures."""
     return [cut(image, alignment, row) for row, image in enumerate(images)]
+
+
+def mean_reading(one: Reading, other: Reading) -> Reading:
+    """The mean of two readings of the same faces in the same crops."""
+    pairs = zip(vars(one.coefficients).values(), vars(other.coefficients).values(), strict=True)
+    mean = FaceCoefficients(*((first + second) / 2 for first, second in pairs))
+    return Reading(mean, (one.sigma + other.sigma) / 2)

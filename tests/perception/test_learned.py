@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scipy.spatial.transform import Rotation
 
 from i2fet.coefficients import FaceCoefficients
 from i2fet.errors import AssetError, NoFaceError
@@ -199,18 +201,54 @@ def shipped(head: ArkitHead) -> LearnedFaceEncoder:
     return LearnedFaceEncoder(head)
 
 
-def test_reading_twice_mends_the_alignment(
-    head: ArkitHead, shipped: LearnedFaceEncoder, astronaut: np.ndarray
+def test_a_refined_reading_is_the_mean_of_two_crops(
+    shipped: LearnedFaceEncoder, astronaut: np.ndarray
+) -> None:
+    alignment = shipped.aligner.align(find_faces(shipped.detector, [astronaut]).landmarks)
+    with torch.no_grad():
+        first = shipped._look([astronaut], alignment)
+        nearer = shipped._nearer(first.coefficients)
+        second = shipped._look([astronaut], nearer.after(alignment))
+    one, other = first.coefficients.expression, second.coefficients.expression
+    assert (one - other).abs().max() > 0.02
+    seen = shipped.encode([astronaut]).coefficients.expression
+    torch.testing.assert_close(seen, ((one + other) / 2).clamp(0, 1), atol=0.01, rtol=0)
+
+
+def test_faces_upside_down_are_read_alike(
+    encoder: LearnedFaceEncoder, astronaut: np.ndarray
+) -> None:
+    """Their rotations are half a turn, where angles jump from one sign to the other."""
+    upright = find_faces(encoder.detector, [astronaut])
+    turned = replace(
+        upright,
+        coefficients=FaceCoefficients.zeros(1),
+        landmarks=upright.landmarks * torch.tensor([-1, -1, 1])
+        + torch.tensor([*astronaut.shape[1::-1], 0]),
+    )
+    with torch.no_grad():
+        encoder._read([astronaut], None, [0], upright)
+        encoder._read([np.ascontiguousarray(np.rot90(astronaut, 2))], None, [0], turned)
+    one, other = upright.coefficients, turned.coefficients
+    torch.testing.assert_close(one.expression, other.expression, atol=0.02, rtol=0)
+    half_turn = Rotation.from_rotvec([0, 0, np.pi])
+    expected = half_turn * Rotation.from_rotvec(one.global_rotation.numpy())
+    difference = expected.inv() * Rotation.from_rotvec(other.global_rotation.numpy())
+    assert difference.magnitude().max() < 0.02
+
+
+def test_reading_again_mends_the_alignment(
+    shipped: LearnedFaceEncoder, astronaut: np.ndarray
 ) -> None:
     """Where the landmarks are off together, the second crop lies nearer to where it should."""
-    swift = LearnedFaceEncoder(head, shipped.network, refine=False)
     landmarks = find_faces(shipped.detector, [astronaut]).landmarks
-    astray = landmarks + torch.tensor([3.0, -2.0, 0.0])
-    with torch.no_grad():
-        once, twice = (
-            (reader._align([astronaut], astray).shift - reader._align([astronaut], landmarks).shift)
-            for reader in (swift, shipped)
-        )
+    first, second = [], []
+    for seen in (landmarks, landmarks + torch.tensor([3.0, -2.0, 0.0])):
+        first.append(shipped.aligner.align(seen))
+        with torch.no_grad():
+            reading = shipped._look([astronaut], first[-1])
+        second.append(shipped._nearer(reading.coefficients).after(first[-1]))
+    once, twice = (one.shift - other.shift for one, other in (first, second))
     assert twice.norm() < once.norm() / 2
 
 
