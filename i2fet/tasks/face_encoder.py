@@ -87,11 +87,7 @@ class FaceEncoderTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        truth = _truth(batch)
-        losses = [self.losses(reading, truth) for reading in self.readings(batch)]
-        for name in losses[0]:
-            self.log(f"train/{name}", (losses[0][name] + losses[1][name]) / 2)
-        return torch.stack([value for loss in losses for value in loss.values()]).sum()
+        return self.sum_losses(self.readings(batch), _truth(batch))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The metrics."""
@@ -123,6 +119,13 @@ class FaceEncoderTask(LightningModule):
         """AdamW under a one-cycle schedule over the whole training."""
         hparams = self.hparams
         return one_cycle(self, hparams["learning_rate"], hparams["weight_decay"], hparams["warmup"])
+
+    def sum_losses(self, readings: Sequence[Reading], truth: FaceCoefficients) -> Tensor:
+        """The loss of all readings; the mean of each part is logged."""
+        losses = [self.losses(reading, truth) for reading in readings]
+        for name in losses[0]:
+            self.log(f"train/{name}", torch.stack([loss[name] for loss in losses]).mean())
+        return torch.stack([value for loss in losses for value in loss.values()]).sum()
 
     def losses(self, reading: Reading, truth: FaceCoefficients) -> dict[str, Tensor]:
         """The weighted parts of the loss."""
@@ -275,16 +278,14 @@ class SecondLookTask(FaceEncoderTask):
         located = second.locate(self.network.first(batch["descriptors"]))
         distance = (located - self._places(truth)).norm(dim=-1).mean()
         self.log("train/places", distance)
-        loss = self.hparams["place_weight"] * distance
-        together = torch.randn_like(located[:, :1]) + 0.5 * torch.randn_like(located)
-        around = located.detach() + self.hparams["jitter"] * together
+        astray = torch.randn_like(located[:, :1]) + 0.5 * torch.randn_like(located)
+        around = located.detach() + self.hparams["jitter"] * astray
         features = second(batch["descriptors"], around)
-        for neutral in (None, features[batch["neutral"]]):
-            reading = self.network.decode(*second.head(features, neutral))
-            for name, value in self.losses(reading, truth).items():
-                self.log(f"train/{name}", value / len(READINGS))
-                loss = loss + value
-        return loss
+        readings = [
+            self.network.decode(*second.head(features, neutral))
+            for neutral in (None, features[batch["neutral"]])
+        ]
+        return self.sum_losses(readings, truth) + self.hparams["place_weight"] * distance
 
     @property
     def _second(self) -> SecondLook:
