@@ -53,6 +53,8 @@ class PatchLinear(nn.Module):
     def __init__(self, places: Tensor, units: int) -> None:
         super().__init__()
         patches, inputs = places.shape
+        # Where there is none, the zero that is put behind the numbers.
+        places = places.where(places >= 0, places.max() + 1)
         self.register_buffer("places", places, persistent=False)
         self.weight = nn.Parameter(torch.empty(patches, inputs, units))
         nn.init.uniform_(self.weight, -(inputs**-0.5), inputs**-0.5)
@@ -61,7 +63,7 @@ class PatchLinear(nn.Module):
         """(N, P U) of (N, D)."""
         # Rows of many numbers are gathered several times faster than single ones.
         numbers = F.pad(values, (0, 1)).T.contiguous()
-        seen = numbers[self.places.flatten()].unflatten(0, self.places.shape)
+        seen = numbers.index_select(0, self.places.flatten()).unflatten(0, self.places.shape)
         return torch.bmm(seen.mT, self.weight).transpose(0, 1).flatten(1)
 
 
