@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -32,7 +32,7 @@ READINGS = ("", "_neutral")
 """Suffixes of what is logged of a reading without and with the person's face at rest."""
 
 
-class FaceEncoderTask(LightningModule):
+class FaceEncoderTask(LightningModule, ABC):
     """Coefficients of described crops, with and without the person's face at rest beside it.
 
     Batches are those of `datamodules.album`. The loss sums, over both readings: the squared
