@@ -35,6 +35,7 @@ IRRELEVANT_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",
 )
 JSON_ENDINGS = (".json",)
+STDOUT = Path("-")
 PLACES = ("accelerator", "devices", "num_nodes")
 """Options of Lightning's trainer that `extract` has too."""
 DATA = "data."
@@ -127,11 +128,19 @@ def perceive(arguments: argparse.Namespace) -> int:
     """Read expression, head pose and identity from photos and videos."""
     from i2fet.heads import load_head
     from i2fet.perception import encode_photo, load_face_encoder
-    from i2fet.perception.readout import describe, read_file, to_records, write_records
+    from i2fet.perception.readout import (
+        describe,
+        format_records,
+        read_file,
+        to_records,
+        write_records,
+    )
     from i2fet.rendering.overlay import draw_overlay, write_overlays
     from i2fet.rendering.video import IMAGE_ENDINGS
 
-    for path, endings in ((arguments.json, JSON_ENDINGS), (arguments.overlay, IMAGE_ENDINGS)):
+    to_stdout = arguments.json == STDOUT
+    file = None if to_stdout else arguments.json
+    for path, endings in ((file, JSON_ENDINGS), (arguments.overlay, IMAGE_ENDINGS)):
         if path is not None:
             check_output(path, endings)
     head = load_head(arguments.head)
@@ -145,12 +154,15 @@ def perceive(arguments: argparse.Namespace) -> int:
         except PhotoError as error:
             code = complain(error)
             continue
-        print(f"{path}\n{describe(readout.faces, head)}")
+        if not to_stdout:
+            print(f"{path}\n{describe(readout.faces, head)}")
         records += to_records(readout, head)
         if arguments.overlay:
             overlays.append(draw_overlay(head, readout.picture, readout.face))
-    if arguments.json and records:
-        write_records(arguments.json, records)
+    if to_stdout:
+        print(format_records(records), end="")
+    elif file and records:
+        write_records(file, records)
     if overlays:
         write_overlays(arguments.overlay, overlays)
     return code
@@ -338,7 +350,11 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
 def add_perceive(parser: argparse.ArgumentParser) -> None:
     """The options of `perceive`."""
     parser.add_argument("photos", type=Path, nargs="+", metavar="photo", help="or a video")
-    parser.add_argument("--json", type=Path, help="write what was read, one object a face")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="write what was read, one object a face; - prints it and nothing else",
+    )
     parser.add_argument("--overlay", type=Path, help="write a picture of the mesh on each photo")
     add_encoder(parser)
     parser.add_argument("--head", choices=("arkit", "flame"), default="arkit")

@@ -79,6 +79,17 @@ def test_landmarks_are_read_written_and_drawn(
     assert np.asarray(Image.open(overlay)).shape == (1024, 1024, 3)
 
 
+def test_a_dash_prints_the_json_and_nothing_else(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [str(folder / name) for name in ("text.jpg", "face.png")]
+    assert main(["perceive", *photos, "--encoder", "landmarks", "--json", "-"]) == 2
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["photo"] == photos[1]
+    assert main(["perceive", photos[0], "--encoder", "landmarks", "--json", "-"]) == 2
+    assert json.loads(capsys.readouterr().out) == []
+
+
 def test_the_json_places_the_head_on_the_photo(
     folder: Path, tmp_path: Path, head: ArkitHead
 ) -> None:

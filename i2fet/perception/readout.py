@@ -98,6 +98,11 @@ def to_records(readout: Readout, head: HeadModel) -> Iterator[dict[str, Any]]:
         }
 
 
+def format_records(records: Sequence[dict[str, Any]]) -> str:
+    """A list as JSON."""
+    return json.dumps(records, indent=2, allow_nan=False) + "\n"
+
+
 def write_records(path: Path, records: Sequence[dict[str, Any]]) -> None:
     """Write a list as JSON.
 
@@ -106,7 +111,7 @@ def write_records(path: Path, records: Sequence[dict[str, Any]]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(records, indent=2, allow_nan=False) + "\n")
+        unfinished.write_text(format_records(records))
 
 
 def _numbers(values: Tensor) -> list[float | None]:
