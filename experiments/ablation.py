@@ -32,6 +32,7 @@ from i2fet.errors import I2fetError
 from i2fet.evaluation import Score, score, seed_interval
 from i2fet.files import replacing
 from i2fet.markdown import markdown_table
+from i2fet.matching import TOPS
 from i2fet.tasks import I2FETTask
 
 EXPERIMENTS = Path(__file__).parent
@@ -49,6 +50,16 @@ LAST = Path("last.ckpt")
 """All rows are judged after the same number of epochs."""
 SHARES = ("acc1", "acc2", "gmean")
 """Measures of a judge, in per cent; the paper has these alone."""
+
+MATCHING = {
+    "r_precision_1": "R-precision, top 1, %",
+    "r_precision_2": "top 2",
+    "r_precision_3": "top 3",
+    "multimodal_distance": "multimodal distance",
+    "embedding_diversity": "diversity",
+    "multimodality": "multimodality",
+}
+"""What a matcher measures; see `i2fet.matching`."""
 
 
 class RunError(I2fetError):
@@ -106,11 +117,13 @@ class Grid:
         table: Where the paper has it.
         title: What varies.
         rows: Its rows.
+        matched: Whether rows are measured by a matcher as well, which is trained first.
     """
 
     table: str
     title: str
     rows: tuple[Row, ...]
+    matched: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,10 +153,13 @@ class Setting:
         return self.dataset + read
 
 
+MATCHER = Row("the matcher", recipe="matching")
+
+
 def load_grid(name: str) -> Grid:
     """Read one of `experiments/ablations`."""
     values = yaml.safe_load((GRIDS / f"{name}.yaml").read_text())
-    return Grid(values["table"], values["title"], tuple(Row(**row) for row in values["rows"]))
+    return Grid(**{**values, "rows": tuple(Row(**row) for row in values["rows"])})
 
 
 def configuration(setting: Setting, row: Row, seed: int, folder: Path) -> dict[str, Any]:
@@ -192,39 +208,75 @@ def run_folder(setting: Setting, row: Row, seed: int) -> Path:
     return OUT / "runs" / f"{setting.data}-{setting.size}-{digest}-{seed}"
 
 
-def run(setting: Setting, row: Row, seed: int, threads: int) -> Path:
+def run(setting: Setting, row: Row, seed: int, threads: int, matcher: Path | None = None) -> Path:
     """Train and judge, as far as that is not done; the evaluation's file.
 
     Raises:
         RunError: Training or evaluation failed.
     """
     folder = run_folder(setting, row, seed)
-    report, config = folder / "report.json", folder / "config.yaml"
-    if report.exists():
+    report = folder / "report.json"
+    if report.exists() and (matcher is None or _report(report)["matching"]):
         return report
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(config) as unfinished:
-        unfinished.write_text(yaml.safe_dump(configuration(setting, row, seed, folder)))
-    last = folder / LAST
-    resume = ["--ckpt_path", str(last)] if last.exists() else []
-    _i2fet(folder, threads, "fit", "--config", str(config), *resume)
+    last, config = train(setting, row, seed, threads)
     evaluations = str(SIZES[setting.size].evaluations)
     people = ["--judge", str(setting.judge), "--test", str(setting.test)]
     options = ["--config", str(config), "--seeds", evaluations, "-o", str(folder)]
-    _i2fet(folder, threads, "evaluate", str(last), *people, *options)
+    measures = [] if matcher is None else ["--matcher", str(matcher)]
+    _i2fet(folder, threads, "evaluate", str(last), *people, *options, *measures)
     return report
+
+
+def train(setting: Setting, row: Row, seed: int, threads: int) -> tuple[Path, Path]:
+    """The checkpoint of a training, which goes on where it stopped, and its configuration.
+
+    Raises:
+        RunError: Training failed.
+    """
+    folder = run_folder(setting, row, seed)
+    last, config = folder / LAST, folder / "config.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(config) as unfinished:
+        unfinished.write_text(yaml.safe_dump(configuration(setting, row, seed, folder)))
+    resume = ["--ckpt_path", str(last)] if last.exists() else []
+    _i2fet(folder, threads, "fit", "--config", str(config), *resume)
+    return last, config
 
 
 def read_scores(reports: Sequence[Path], kind: str = "generated") -> dict[str, Score]:
     """Every measure over the runs of one row; `kind` "real" is the ceiling."""
-    results = [json.loads(path.read_text())["evaluation"] for path in reports]
+    contents = list(map(_report, reports))
+    results = [content["evaluation"] for content in contents]
     values = {
         name: [100 * result[kind]["verdicts"][JUDGE][name]["mean"] for result in results]
         for name in SHARES
     }
     if kind == "generated":
         values |= {name: [r[name]["mean"] for r in results] for name in ("diversity", "frechet")}
+    if all(content["matching"] for content in contents):
+        matched = [_matching(content["matching"][kind]) for content in contents]
+        known = [name for name in MATCHING if all(name in each for each in matched)]
+        values |= {name: [each[name] for each in matched] for name in known}
     return {name: score(each, seed_interval(each)) for name, each in values.items()}
+
+
+def _report(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def _matching(measured: Mapping[str, Any]) -> dict[str, float]:
+    """The values of `MATCHING`; without multimodality where no text is used twice."""
+    tops = zip(TOPS, measured["r_precision"], strict=True)
+    others = {
+        "multimodal_distance": measured["multimodal_distance"],
+        "embedding_diversity": measured["diversity"],
+        "multimodality": measured["multimodality"],
+    }
+    return {
+        **{f"r_precision_{top}": 100 * share["mean"] for top, share in tops},
+        **{name: each["mean"] for name, each in others.items() if each},
+    }
 
 
 def write_table(
@@ -258,9 +310,10 @@ def write_table(
         unfinished.write_text(json.dumps(content, indent=1, default=str))
     with replacing(stem.with_suffix(".csv")) as unfinished, unfinished.open("w", newline="") as out:
         table = csv.writer(out)
-        table.writerow(["row", *MEASURES, *(f"paper_{measure}" for measure in SHARES)])
+        measures = [*MEASURES, *(MATCHING if grid.matched else ())]
+        table.writerow(["row", *measures, *(f"paper_{measure}" for measure in SHARES)])
         for row, values in zip(rows, scores, strict=True):
-            ours = [values[m].mean if m in values else "" for m in MEASURES]
+            ours = [values[m].mean if m in values else "" for m in measures]
             paper = row.paper.get(setting.dataset, {})
             table.writerow([row.name, *ours, *(paper.get(m, "") for m in SHARES)])
     page = stem.with_suffix(".md")
@@ -281,6 +334,8 @@ def describe_table(
         ours = [_shown(values[m], m) if m in values else "" for m in MEASURES]
         lines.append([row.name, *ours, *(f"{paper[m]:.2f}" if m in paper else "" for m in SHARES)])
     table = markdown_table(header, lines)
+    if grid.matched:
+        table += f"\n\n{describe_matches(rows, scores)}"
     quick = ", a quick look and no result" if setting.size == "quick" else ""
     return (
         f"# {grid.title} ({grid.table}), {setting.dataset}\n\n{table}\n\n"
@@ -290,16 +345,26 @@ def describe_table(
     )
 
 
+def describe_matches(rows: Sequence[Row], scores: Sequence[Mapping[str, Score]]) -> str:
+    """What the matcher measured, in Markdown."""
+    lines = [
+        [row.name, *(_shown(values[m], m) if m in values else "" for m in MATCHING)]
+        for row, values in zip(rows, scores, strict=True)
+    ]
+    return markdown_table(["", *MATCHING.values()], lines)
+
+
 def make_table(name: str, setting: Setting, workers: int) -> Path:
     """Run what is missing of a grid and write its table; the Markdown file."""
     grid = load_grid(name)
     seeds = range(SIZES[setting.size].seeds)
     jobs = [(row, seed) for row in grid.rows for seed in seeds]
     threads = max(1, (os.cpu_count() or 1) // workers)
+    matcher = train(setting, MATCHER, 0, threads)[0] if grid.matched else None
     with ThreadPoolExecutor(workers) as pool:
         reports = list(
             track(
-                pool.map(lambda job: run(setting, job[0], job[1], threads), jobs),
+                pool.map(lambda job: run(setting, job[0], job[1], threads, matcher), jobs),
                 grid.table,
                 total=len(jobs),
                 console=Console(stderr=True),
@@ -343,7 +408,7 @@ def _i2fet(folder: Path, threads: int, *arguments: str) -> None:
 
 
 def _shown(value: Score, measure: str) -> str:
-    digits = 1 if measure in SHARES else 2
+    digits = 1 if measure in SHARES or measure.startswith("r_precision") else 2
     spread = "" if value.std is None else f" ± {value.std:.{digits}f}"
     return f"{value.mean:.{digits}f}{spread}"
 

@@ -41,11 +41,25 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Arguments]:
         verdict = {name: {"mean": 0.9 + 0.01 * seed} for name in ablation.SHARES}
         judged = {"verdicts": {ablation.JUDGE: verdict}}
         spread = {"diversity": {"mean": 0.8}, "frechet": {"mean": 3.0}}
-        content = {"evaluation": {"generated": judged, "real": judged, **spread}}
+        content = {
+            "evaluation": {"generated": judged, "real": judged, **spread},
+            "matching": matching(seed) if "--matcher" in arguments else None,
+        }
         (folder / "report.json").write_text(json.dumps(content))
 
     monkeypatch.setattr(ablation, "_i2fet", pretend)
     return made
+
+
+def matching(seed: int) -> dict[str, Any]:
+    """A matcher's part of a report."""
+    generated = {
+        "r_precision": [{"mean": 0.5 + 0.1 * top + 0.01 * seed} for top in range(3)],
+        "multimodal_distance": {"mean": 0.7},
+        "diversity": {"mean": 1.3},
+        "multimodality": {"mean": 0.4},
+    }
+    return {"generated": generated, "real": {**generated, "multimodality": None}}
 
 
 def of(command: str, calls: list[Arguments]) -> list[Arguments]:
@@ -116,3 +130,32 @@ def test_a_failed_run_names_its_log(
     monkeypatch.setattr(ablation.subprocess, "run", failing)
     with pytest.raises(ablation.RunError, match=r"log\.txt"):
         ablation.run(setting, load_grid("caft").rows[0], 0, threads=1)
+
+
+def test_methods_are_measured_by_a_matcher_trained_once(
+    setting: Setting, calls: list[Arguments]
+) -> None:
+    page = make_table("methods", setting, workers=1)
+    recipes = [Path(arguments[2]).read_text() for arguments in of("fit", calls)]
+    assert sum("MatchingTask" in recipe for recipe in recipes) == 1
+    assert "MatchingTask" in recipes[0]
+    matcher = run_folder(setting, ablation.MATCHER, 0) / "last.ckpt"
+    for arguments in of("evaluate", calls):
+        assert arguments[-2:] == ("--matcher", str(matcher))
+    text = page.read_text()
+    assert "| MotionCLIP | 51.0 ± 1.0 | 61.0 ± 1.0 | 71.0 ± 1.0 | 0.70 ± 0.00 |" in text
+    assert "| real faces (the ceiling) | 50.0 | 60.0 | 70.0 | 0.70 | 1.30 |  |" in text
+    with page.with_suffix(".csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["r_precision_3"]) == pytest.approx(71)
+    assert rows[-1]["multimodality"] == ""
+
+
+def test_a_report_without_the_matcher_is_made_again(
+    setting: Setting, calls: list[Arguments]
+) -> None:
+    row = load_grid("methods").rows[0]
+    ablation.run(setting, row, 0, threads=1)
+    ablation.run(setting, row, 0, threads=1, matcher=Path("matcher.ckpt"))
+    ablation.run(setting, row, 0, threads=1, matcher=Path("matcher.ckpt"))
+    assert len(of("evaluate", calls)) == 2
