@@ -32,7 +32,7 @@ from i2fet.perception.mirror import Mirror
 Batch = dict[str, Tensor]
 Tensors = dict[str, Tensor]
 
-ALBUM_VERSION = "2"
+ALBUM_VERSION = "1"
 """Changes whenever the same seed gives other pictures."""
 
 PAGE_PEOPLE = 64

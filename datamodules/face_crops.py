@@ -36,9 +36,6 @@ MOVES = 0.35
 COARSE = 0.75
 """Share of the places where a pixel is one sample: four times as fast, with jagged edges."""
 
-SOFT, SOFTEST = 0.25, 1.3
-"""Share of the places that are out of focus, and the largest blur there, pixels of the crop."""
-
 JAW_SWAY = 0.01
 """Standard deviation of the open jaw's other rotations, radians."""
 
@@ -124,8 +121,6 @@ class Studio:
             if len(rows) == 0:
                 continue
             scene = sample_scene(size, rng)
-            if rng.random() < SOFT:
-                scene = replace(scene, blur=rng.uniform(scene.blur, SOFTEST))
             look = replace(person.look, lighting=scene.lighting)
             pictures = photograph(
                 self.head,

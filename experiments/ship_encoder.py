@@ -27,7 +27,7 @@ CHECKPOINT = Path("outputs/encoder/cpu/second.ckpt")
 LARGEST = ("first.trunk.4", "second.surroundings.3")
 """The matrices that hold most of the weights: behind the patches, and behind the windows."""
 
-RANK = 256
+RANK = 384
 TYPICAL = 1024
 """People of the training by whom matrices are approximated."""
 
