@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -111,8 +110,6 @@ class FirstLook(nn.Module):
         features: Width of what is kept of a crop.
         hidden: Width of the head.
         dropout: Share of each layer's outputs that training leaves out.
-        rank: Of the matrix behind the patches, the largest, as a product of two; None leaves it
-            whole.
     """
 
     center: Tensor
@@ -126,14 +123,12 @@ class FirstLook(nn.Module):
         features: int = 256,
         hidden: int = 384,
         dropout: float = 0.0,
-        rank: int | None = None,
     ) -> None:
         super().__init__()
         inputs, sizes = int(places.max()) + 1, [len(places) * units, *widths]
         layers: list[nn.Module] = [PatchLinear(places, units)]
-        ranks = [rank, *[None] * len(widths)]
-        for size, width, limit in zip(sizes, [*widths, features], ranks, strict=True):
-            layers += _activated(size, width, dropout, limit)
+        for size, width in zip(sizes, [*widths, features], strict=True):
+            layers += _activated(size, width, dropout)
         self.trunk = nn.Sequential(*layers, nn.BatchNorm1d(features))
         self.head = ReadingHead(features, hidden)
         self.width = features
@@ -167,8 +162,6 @@ class SecondLook(nn.Module):
         features: Width of what is kept of a crop.
         hidden: Width of the head.
         dropout: Share of each layer's outputs that training leaves out.
-        rank: Of the matrix behind the windows, the largest, as a product of two; None leaves it
-            whole.
     """
 
     middle: Tensor
@@ -184,7 +177,6 @@ class SecondLook(nn.Module):
         features: int = 256,
         hidden: int = 384,
         dropout: float = 0.0,
-        rank: int | None = None,
     ) -> None:
         super().__init__()
         self.finder = nn.Sequential(
@@ -192,7 +184,7 @@ class SecondLook(nn.Module):
         )
         self.close_ups = nn.ModuleList(CloseUp(*view, units) for view in views)
         seen = units * sum(len(points) for _, points in views)
-        self.surroundings = nn.Sequential(*_activated(seen, width, dropout, rank))
+        self.surroundings = nn.Sequential(*_activated(seen, width, dropout))
         self.places = nn.Sequential(
             nn.BatchNorm1d(2 * landmarks), nn.Linear(2 * landmarks, width, bias=False)
         )
@@ -293,12 +285,7 @@ class FaceNetwork(nn.Module):
         return [self.first] if self.second is None else [self.first, self.second]
 
 
-def _activated(
-    inputs: int, outputs: int, dropout: float, rank: int | None = None
-) -> tuple[nn.Module, ...]:
-    """A linear layer of normalised and activated inputs, of low rank if one is given."""
-    linear: nn.Module = nn.Linear(inputs, outputs, bias=False)
-    if rank is not None:
-        widths = [inputs, rank, outputs]
-        linear = nn.Sequential(*(nn.Linear(*pair, bias=False) for pair in pairwise(widths)))
+def _activated(inputs: int, outputs: int, dropout: float) -> tuple[nn.Module, ...]:
+    """A linear layer of normalised and activated inputs."""
+    linear = nn.Linear(inputs, outputs, bias=False)
     return nn.BatchNorm1d(inputs), nn.GELU(), nn.Dropout(dropout), linear

@@ -24,7 +24,7 @@ from i2fet.perception.fitting import embedding_hash
 NETWORK_FILE = Path(__file__).with_name("face_network.safetensors")
 REMEDY = "`make train-encoder` trains it, and the encoder 'landmarks' needs none"
 
-LARGE = 250_000
+LARGE = 200_000
 """Matrices of more entries are kept as half bytes."""
 
 STEPS = ".steps"

@@ -116,7 +116,7 @@ def test_training_learns_and_ships(
     _train(closer, data, checkpoint)
     for name, value in closer.network.first.state_dict().items():
         assert torch.equal(value, before[name])
-    ship_encoder.main([str(checkpoint), "--rank", "24", "--output", str(shipped)])
+    ship_encoder.main([str(checkpoint), "--output", str(shipped)])
     assert "3 synthetic people" in capsys.readouterr().out
     network, numbers = load_face_network(shipped, head), data.val.tensors["descriptors"]
     expected = closer.network.eval()(numbers).coefficients.expression

@@ -22,24 +22,21 @@ from i2fet.nn.face_network import (
 PLACES = torch.cat([torch.arange(40).unfold(0, 12, 7), torch.tensor([[37, 38, 39] + 9 * [-1]])])
 
 
-def first_look(**options: int) -> FirstLook:
-    widths = {"widths": (32, 24), "features": 16, "hidden": 24}
-    return FirstLook(PLACES, units=5, dropout=0.1, **widths, **options)
+def first_look() -> FirstLook:
+    return FirstLook(PLACES, units=5, widths=(32, 24), features=16, hidden=24, dropout=0.1)
 
 
-def second_look(**options: int) -> SecondLook:
+def second_look() -> SecondLook:
     window = Window(torch.arange(40).view(2, 4, 5), (3.0, 1.0), cell=2.0, side=3)
     views = [([window, window], torch.arange(3)), ([window], torch.tensor([2]))]
-    widths = {"width": 20, "features": 12, "hidden": 24}
-    return SecondLook(views, 3, first=16, units=4, dropout=0.1, **widths, **options)
+    return SecondLook(views, 3, first=16, units=4, width=20, features=12, hidden=24, dropout=0.1)
 
 
-@pytest.fixture(params=["one look", "two looks", "low rank"])
+@pytest.fixture(params=["one look", "two looks"])
 def network(request: pytest.FixtureRequest) -> FaceNetwork:
     torch.manual_seed(0)
-    options = {"rank": 6} if request.param == "low rank" else {}
-    second = None if request.param == "one look" else second_look(**options)
-    network = FaceNetwork(first_look(**options), second)
+    second = second_look() if request.param == "two looks" else None
+    network = FaceNetwork(first_look(), second)
     for name, buffer in network.named_buffers():
         if buffer.is_floating_point() and "offsets" not in name:
             buffer.copy_(torch.rand_like(buffer) + 0.5)
@@ -170,15 +167,6 @@ def test_windows_sample_as_scipy_does() -> None:
         around = np.stack(sampled, axis=-1).reshape(-1)
         expected = around @ close_up.weight[row].detach().double().numpy()
         np.testing.assert_allclose(seen[row].detach(), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_low_rank_leaves_fewer_weights_in_the_largest_matrix_alone() -> None:
-    whole, low = first_look(), first_look(rank=6)
-    (inputs,) = (p.shape[1] for n, p in whole.named_parameters() if n == "trunk.4.weight")
-    expected = 32 * inputs - 6 * (32 + inputs)
-    assert sum(p.numel() for p in whole.parameters()) - expected == sum(
-        p.numel() for p in low.parameters()
-    )
 
 
 def test_confidence_is_the_calibrated_logistic_curve(network: FaceNetwork) -> None:
