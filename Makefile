@@ -101,6 +101,20 @@ train-classifier-ckplus: $(if $(JUDGED_CKPLUS),,$(JUDGE)/ckplus/SYNTHETIC.json $
 train-classifier-celebvhq: $(if $(JUDGED_CELEBVHQ),,$(JUDGE)/celebvhq/SYNTHETIC.json $(JUDGE)/celebvhq-test/SYNTHETIC.json) | $(READY) ## The same on CELEBVHQ=...
 	$(call train-classifier,celebvhq,$(JUDGED_CELEBVHQ))
 
+# $(call train-matching,layout,folder of real people if any)
+define train-matching
+	@$(I2FET) fit --config experiments/$(1)/matching.yaml $(WATCH) $(STACK) \
+		$(if $(2),--data.root $(2) --data.coefficients perceived) $(ARGS)
+endef
+
+.PHONY: train-matching-ckplus
+train-matching-ckplus: $(if $(JUDGED_CKPLUS),,$(JUDGE)/ckplus/SYNTHETIC.json) | $(READY) ## The embedding of texts and faces for `i2fet evaluate --matcher`
+	$(call train-matching,ckplus,$(JUDGED_CKPLUS))
+
+.PHONY: train-matching-celebvhq
+train-matching-celebvhq: $(if $(JUDGED_CELEBVHQ),,$(JUDGE)/celebvhq/SYNTHETIC.json) | $(READY) ## The same on CELEBVHQ=...
+	$(call train-matching,celebvhq,$(JUDGED_CELEBVHQ))
+
 # QUICK=1 draws small images, trains briefly and leaves the ResNet out.
 QUICK_TABLE_10 := --model.init_args.image_size 64 --data.init_args.apex_frames 1 --trainer.max_epochs 3 \
 	--model.init_args.scheduler.init_args.T_max 3
@@ -126,6 +140,9 @@ outputs/ablations/%/SYNTHETIC.json: | $(READY)
 outputs/%/classifier/best.ckpt:
 	@$(MAKE) --no-print-directory train-classifier-$*
 
+outputs/%/matching/best.ckpt:
+	@$(MAKE) --no-print-directory train-matching-$*
+
 .PHONY: $(GRIDS:%=ablation-%) tables
 ablation-components: ## Table V: IFED and the vertex loss
 ablation-losses: ## Table VI: the three losses
@@ -133,9 +150,10 @@ ablation-caft: ## Table VII: CAFT layers
 ablation-encoders: ## Table VIII: transformer encoders of either branch
 ablation-methods: ## Tables II and III: MotionCLIP, the paper's recipe, ours
 ablation-generators: ## What each part of the improved recipe does
-$(GRIDS:%=ablation-%): ablation-%: $(PEOPLE)/SYNTHETIC.json $(STRANGERS)/SYNTHETIC.json outputs/$(DATASET)/classifier/best.ckpt | $(READY)
+$(GRIDS:%=ablation-%): ablation-%: $(PEOPLE)/SYNTHETIC.json $(STRANGERS)/SYNTHETIC.json outputs/$(DATASET)/classifier/best.ckpt outputs/$(DATASET)/matching/best.ckpt | $(READY)
 	@$(BIN)/python -m experiments.ablation $* --dataset $(DATASET) --size $(SIZE) --coefficients $(COEFFICIENTS) \
-		--train $(PEOPLE) --test $(STRANGERS) --judge outputs/$(DATASET)/classifier/best.ckpt --workers $(WORKERS)
+		--train $(PEOPLE) --test $(STRANGERS) --judge outputs/$(DATASET)/classifier/best.ckpt \
+		--matcher outputs/$(DATASET)/matching/best.ckpt --workers $(WORKERS)
 
 tables: $(GRIDS:%=ablation-%) table-10 ## All of these, and Table X
 
@@ -145,19 +163,17 @@ define train-beside
 	@$(I2FET) test --config experiments/$(1)/$(2).yaml $(WATCH) --data.root $(3) $(STACK) $(ARGS) \
 		--ckpt_path outputs/$(1)/$(2)/best.ckpt
 endef
-BESIDE := ned motionclip matching
+BESIDE := ned motionclip
 CKPLUS_THERE := $(if $(filter data/ckplus-synthetic,$(CKPLUS)),data/ckplus-synthetic/SYNTHETIC.json)
 CELEBVHQ_THERE := $(if $(filter data/celebvhq-synthetic,$(CELEBVHQ)),data/celebvhq-synthetic/SYNTHETIC.json)
 
 .PHONY: $(BESIDE:%=train-%-ckplus) $(BESIDE:%=train-%-celebvhq)
 train-ned-ckplus: ## The neutral encoder-decoder on CKPLUS=... or the synthetic twin
 train-motionclip-ckplus: ## MotionCLIP, the baseline, on the same
-train-matching-ckplus: ## The embedding of texts and faces for `i2fet evaluate --matcher`
 $(BESIDE:%=train-%-ckplus): train-%-ckplus: $(CKPLUS_THERE) | $(READY)
 	$(call train-beside,ckplus,$*,$(CKPLUS))
 train-ned-celebvhq: ## The same on CELEBVHQ=...
 train-motionclip-celebvhq: ## Likewise
-train-matching-celebvhq: ## Likewise
 $(BESIDE:%=train-%-celebvhq): train-%-celebvhq: $(CELEBVHQ_THERE) | $(READY)
 	$(call train-beside,celebvhq,$*,$(CELEBVHQ))
 

@@ -117,13 +117,11 @@ class Grid:
         table: Where the paper has it.
         title: What varies.
         rows: Its rows.
-        matched: Whether rows are measured by a matcher as well, which is trained first.
     """
 
     table: str
     title: str
     rows: tuple[Row, ...]
-    matched: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,13 +151,10 @@ class Setting:
         return self.dataset + read
 
 
-MATCHER = Row("the matcher", recipe="matching")
-
-
 def load_grid(name: str) -> Grid:
     """Read one of `experiments/ablations`."""
     values = yaml.safe_load((GRIDS / f"{name}.yaml").read_text())
-    return Grid(**{**values, "rows": tuple(Row(**row) for row in values["rows"])})
+    return Grid(values["table"], values["title"], tuple(Row(**row) for row in values["rows"]))
 
 
 def configuration(setting: Setting, row: Row, seed: int, folder: Path) -> dict[str, Any]:
@@ -215,32 +210,21 @@ def run(setting: Setting, row: Row, seed: int, threads: int, matcher: Path | Non
         RunError: Training or evaluation failed.
     """
     folder = run_folder(setting, row, seed)
-    report = folder / "report.json"
+    report, config = folder / "report.json", folder / "config.yaml"
     if report.exists() and (matcher is None or _report(report)["matching"]):
         return report
-    last, config = train(setting, row, seed, threads)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(config) as unfinished:
+        unfinished.write_text(yaml.safe_dump(configuration(setting, row, seed, folder)))
+    last = folder / LAST
+    resume = ["--ckpt_path", str(last)] if last.exists() else []
+    _i2fet(folder, threads, "fit", "--config", str(config), *resume)
     evaluations = str(SIZES[setting.size].evaluations)
     people = ["--judge", str(setting.judge), "--test", str(setting.test)]
     options = ["--config", str(config), "--seeds", evaluations, "-o", str(folder)]
     measures = [] if matcher is None else ["--matcher", str(matcher)]
     _i2fet(folder, threads, "evaluate", str(last), *people, *options, *measures)
     return report
-
-
-def train(setting: Setting, row: Row, seed: int, threads: int) -> tuple[Path, Path]:
-    """The checkpoint of a training, which goes on where it stopped, and its configuration.
-
-    Raises:
-        RunError: Training failed.
-    """
-    folder = run_folder(setting, row, seed)
-    last, config = folder / LAST, folder / "config.yaml"
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(config) as unfinished:
-        unfinished.write_text(yaml.safe_dump(configuration(setting, row, seed, folder)))
-    resume = ["--ckpt_path", str(last)] if last.exists() else []
-    _i2fet(folder, threads, "fit", "--config", str(config), *resume)
-    return last, config
 
 
 def read_scores(reports: Sequence[Path], kind: str = "generated") -> dict[str, Score]:
@@ -258,6 +242,10 @@ def read_scores(reports: Sequence[Path], kind: str = "generated") -> dict[str, S
         known = [name for name in MATCHING if all(name in each for each in matched)]
         values |= {name: [each[name] for each in matched] for name in known}
     return {name: score(each, seed_interval(each)) for name, each in values.items()}
+
+
+def _matched(scores: Sequence[Mapping[str, Score]]) -> bool:
+    return all("multimodal_distance" in values for values in scores)
 
 
 def _report(path: Path) -> dict[str, Any]:
@@ -310,7 +298,7 @@ def write_table(
         unfinished.write_text(json.dumps(content, indent=1, default=str))
     with replacing(stem.with_suffix(".csv")) as unfinished, unfinished.open("w", newline="") as out:
         table = csv.writer(out)
-        measures = [*MEASURES, *(MATCHING if grid.matched else ())]
+        measures = [*MEASURES, *(MATCHING if _matched(scores) else ())]
         table.writerow(["row", *measures, *(f"paper_{measure}" for measure in SHARES)])
         for row, values in zip(rows, scores, strict=True):
             ours = [values[m].mean if m in values else "" for m in measures]
@@ -334,7 +322,7 @@ def describe_table(
         ours = [_shown(values[m], m) if m in values else "" for m in MEASURES]
         lines.append([row.name, *ours, *(f"{paper[m]:.2f}" if m in paper else "" for m in SHARES)])
     table = markdown_table(header, lines)
-    if grid.matched:
+    if _matched(scores):
         table += f"\n\n{describe_matches(rows, scores)}"
     quick = ", a quick look and no result" if setting.size == "quick" else ""
     return (
@@ -354,13 +342,19 @@ def describe_matches(rows: Sequence[Row], scores: Sequence[Mapping[str, Score]])
     return markdown_table(["", *MATCHING.values()], lines)
 
 
-def make_table(name: str, setting: Setting, workers: int) -> Path:
-    """Run what is missing of a grid and write its table; the Markdown file."""
+def make_table(name: str, setting: Setting, workers: int, matcher: Path | None = None) -> Path:
+    """Run what is missing of a grid and write its table; the Markdown file.
+
+    Args:
+        name: Of the grid.
+        setting: Of its runs.
+        workers: Runs at a time.
+        matcher: A checkpoint of `MatchingTask` that measures all rows as well, if given.
+    """
     grid = load_grid(name)
     seeds = range(SIZES[setting.size].seeds)
     jobs = [(row, seed) for row in grid.rows for seed in seeds]
     threads = max(1, (os.cpu_count() or 1) // workers)
-    matcher = train(setting, MATCHER, 0, threads)[0] if grid.matched else None
     with ThreadPoolExecutor(workers) as pool:
         reports = list(
             track(
@@ -429,9 +423,10 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("grid", choices=sorted(path.stem for path in GRIDS.glob("*.yaml")))
     add_setting(parser)
     parser.add_argument("--workers", type=int, default=1, help="runs at a time")
+    parser.add_argument("--matcher", type=Path, help="for the text-to-motion measures as well")
     options = vars(parser.parse_args(args))
-    name, workers = options.pop("grid"), options.pop("workers")
-    page = make_table(name, Setting(**options), workers)
+    name, workers, matcher = (options.pop(key) for key in ("grid", "workers", "matcher"))
+    page = make_table(name, Setting(**options), workers, matcher)
     print(page.read_text())
     print(f"table   {page}")
 
