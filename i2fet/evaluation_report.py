@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +216,13 @@ def _digest(path: Path) -> str:
 
 
 def show_share(score: Score) -> str:
-    """A share as people read it: per cent, with its deviation and interval where known."""
+    """A share as people read it: per cent, with its deviation and interval where known.
+
+    An interval over few seeds may pass what a share can be; it ends there.
+    """
+    if score.interval:
+        low, high = score.interval
+        score = replace(score, interval=(max(low, 0.0), min(high, 1.0)))
     return _shown(score, "{:.1%}")
 
 

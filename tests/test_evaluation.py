@@ -17,6 +17,7 @@ from i2fet.errors import DatasetError
 from i2fet.evaluation import (
     HeldOutPairs,
     LabelledFaces,
+    Score,
     evaluate,
     generate_pairs,
     name_expressions,
@@ -24,7 +25,7 @@ from i2fet.evaluation import (
     share_interval,
     weigh,
 )
-from i2fet.evaluation_report import draw_verdicts
+from i2fet.evaluation_report import draw_verdicts, show_share
 
 LABELS = ("anger", "fear", "sadness")
 PEOPLE = 6
@@ -214,3 +215,11 @@ def test_confusions_show_counts_and_percentages(faces, pairs, tmp_path, monkeypa
         assert [int(count) for count, _ in part] == matrix.flatten().tolist()
         shares = matrix / matrix.sum(axis=1, keepdims=True)
         assert [share for _, share in part] == [f"{share:.1%}" for share in shares.flatten()]
+
+
+def test_intervals_of_shares_end_where_shares_do() -> None:
+    assert show_share(Score((0.99, 0.999), 0.9945, 0.006, (0.94, 1.05))).endswith(
+        "(94.0% to 100.0%)"
+    )
+    assert show_share(Score((0.0, 0.1), 0.05, 0.07, (-0.6, 0.7))).endswith("(0.0% to 70.0%)")
+    assert show_share(Score((0.5,), 0.5, None, None)) == "50.0%"
