@@ -25,6 +25,8 @@ from i2fet.evaluation import (
     evaluate,
     name_expressions,
 )
+from i2fet.face_spaces import coefficient_space, mesh_space
+from i2fet.heads import load_head
 from i2fet.judge import ExpressionJudge
 from i2fet.matching import MatchingEvaluation, evaluate_matching
 from i2fet.nn.matching import Matcher
@@ -136,7 +138,11 @@ def evaluate_held_out(
         "judge of coefficients": CoefficientJudge(training.faces, training.emotion).judge,
     }
     pairs, known = held_out_pairs(test), training_pairs(data)
-    return evaluate(generator, judges, pairs, known, data.statistics, labels, seeds)
+    spaces = {
+        "coefficients": coefficient_space(data.statistics),
+        "mesh": mesh_space(load_head(data.head_name)),
+    }
+    return evaluate(generator, judges, pairs, known, spaces, labels, seeds)
 
 
 def match_held_out(

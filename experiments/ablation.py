@@ -42,8 +42,10 @@ MEASURES = {
     "acc1": "Acc1",
     "acc2": "Acc2",
     "gmean": "G-mean",
-    "diversity": "diversity ratio",
-    "frechet": "Frechet distance",
+    "mesh_diversity": "diversity ratio",
+    "mesh_frechet": "Frechet distance, mm²",
+    "diversity": "diversity ratio of coefficients",
+    "frechet": "Frechet distance of coefficients",
 }
 JUDGE = "judge of images"
 LAST = Path("last.ckpt")
@@ -211,7 +213,7 @@ def run(setting: Setting, row: Row, seed: int, threads: int, matcher: Path | Non
     """
     folder = run_folder(setting, row, seed)
     report, config = folder / "report.json", folder / "config.yaml"
-    if report.exists() and (matcher is None or _report(report)["matching"]):
+    if report.exists() and _is_complete(_report(report), matcher):
         return report
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(config) as unfinished:
@@ -236,12 +238,25 @@ def read_scores(reports: Sequence[Path], kind: str = "generated") -> dict[str, S
         for name in SHARES
     }
     if kind == "generated":
-        values |= {name: [r[name]["mean"] for r in results] for name in ("diversity", "frechet")}
+        for prefix, space in (("mesh_", "mesh"), ("", "coefficients")):
+            for name in ("diversity", "frechet"):
+                found = [result["resemblance"][space][name]["mean"] for result in results]
+                values[prefix + name] = found
     if all(content["matching"] for content in contents):
         matched = [_matching(content["matching"][kind]) for content in contents]
         known = [name for name in MATCHING if all(name in each for each in matched)]
         values |= {name: [each[name] for each in matched] for name in known}
     return {name: score(each, seed_interval(each)) for name, each in values.items()}
+
+
+def _is_complete(report: Mapping[str, Any], matcher: Path | None) -> bool:
+    """Whether a report has all that is measured today, by this very matcher."""
+    if "resemblance" not in report["evaluation"]:
+        return False
+    if matcher is None:
+        return True
+    used = report["matcher"]
+    return used is not None and used["sha256"] == hashlib.sha256(matcher.read_bytes()).hexdigest()
 
 
 def _matched(scores: Sequence[Mapping[str, Score]]) -> bool:

@@ -10,8 +10,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from i2fet.coefficients import CAMERA_SIZE, FACE_PARAMETER_SIZE, FaceCoefficients
+from i2fet.coefficients import CAMERA_SIZE, FaceCoefficients
 from i2fet.errors import DatasetError
+from i2fet.face_spaces import FaceSpace
 from i2fet.judge import ExpressionJudge
 from i2fet.metrics import (
     DiversityRatio,
@@ -21,13 +22,12 @@ from i2fet.metrics import (
     SingleAccuracy,
     geometric_mean,
 )
-from i2fet.nn.i2fet import face_parameters
 from i2fet.nn.pair_generator import PairGenerator
-from i2fet.nn.scaler import CoefficientScaler
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
 JUDGED_AT_ONCE = 256
+COMPARED_AT_ONCE = 2048
 
 NamesExpressions = Callable[[FaceCoefficients], Tensor]
 """(B,) faces to (B,) int64 indices into the label set."""
@@ -133,10 +133,27 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Resemblance:
+    """How generated faces are spread, beside real ones, in a space of vectors.
+
+    The intervals are those of the mean over seeds (Student's t).
+
+    Attributes:
+        diversity: Spread within a label over that of real faces.
+        frechet: Frechet distance to the real faces, in the space's units squared.
+        training_diversity: The same of real faces of other people, those of the training part.
+        training_frechet: Likewise; 0 is out of reach where the test part is small.
+    """
+
+    diversity: Score
+    frechet: Score
+    training_diversity: float
+    training_frechet: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Generated faces beside the real ones of the same people.
-
-    The intervals of diversity and distance are those of the mean over seeds (Student's t).
 
     Attributes:
         labels: The label set.
@@ -144,10 +161,7 @@ class Evaluation:
         subjects: People who show them.
         generated: Of faces made from instructions.
         real: Of the real faces: the ceiling.
-        diversity: Spread within a label over that of real faces.
-        frechet: Frechet distance to the real faces in standard deviations of the training part.
-        training_diversity: The same of real faces of other people, those of the training part.
-        training_frechet: Likewise; 0 is out of reach where the test part is small.
+        resemblance: By the name of the space.
     """
 
     labels: tuple[str, ...]
@@ -155,10 +169,7 @@ class Evaluation:
     subjects: int
     generated: Judgement
     real: Judgement
-    diversity: Score
-    frechet: Score
-    training_diversity: float
-    training_frechet: float
+    resemblance: dict[str, Resemblance]
 
 
 def evaluate(
@@ -166,7 +177,7 @@ def evaluate(
     judges: Mapping[str, NamesExpressions],
     pairs: HeldOutPairs,
     training: LabelledFaces,
-    statistics: Mapping[str, Tensor],
+    spaces: Mapping[str, FaceSpace],
     labels: Sequence[str],
     seeds: Iterable[int],
 ) -> Evaluation:
@@ -177,7 +188,7 @@ def evaluate(
         judges: By name.
         pairs: What it is asked for.
         training: (K, 2) faces of the training part's pairs.
-        statistics: Of the training part, see `DataSource`: the units of diversity and distance.
+        spaces: Where diversity and distance are measured, by name.
         labels: The label set.
         seeds: Of the noise, at least one; each serves all pairs once.
 
@@ -185,18 +196,16 @@ def evaluate(
         DatasetError: If a label is shown by a single face, of which there is no spread.
     """
     _check_spread(pairs, labels)
-    scaler = CoefficientScaler()
-    scaler.adopt(statistics)
     real = LabelledFaces(pairs.real.faces[pairs.rows], pairs.emotion)
     named: dict[str, list[Tensor]] = {name: [] for name in judges}
-    diversities, distances = [], []
+    compared: dict[str, list[tuple[float, float]]] = {name: [] for name in spaces}
     for seed in seeds:
         faces = generate_pairs(generator, pairs, seed)
         for name, judge in judges.items():
             named[name].append(judge(faces.map(_flat)).unflatten(0, (-1, 2)))
         generated = LabelledFaces(faces, pairs.emotion)
-        diversities.append(_diversity(scaler, generated, real, len(labels)))
-        distances.append(_distance(scaler, generated, real))
+        for name, space in spaces.items():
+            compared[name].append(_compare(space, generated, real, len(labels)))
     ceiling = {name: judge(pairs.real.faces)[pairs.rows][None] for name, judge in judges.items()}
     return Evaluation(
         labels=tuple(labels),
@@ -204,10 +213,10 @@ def evaluate(
         subjects=len(pairs.subject.unique()),
         generated=weigh({name: torch.stack(each) for name, each in named.items()}, pairs, labels),
         real=weigh(ceiling, pairs, labels),
-        diversity=score(diversities, seed_interval(diversities)),
-        frechet=score(distances, seed_interval(distances)),
-        training_diversity=_diversity(scaler, training, real, len(labels)),
-        training_frechet=_distance(scaler, training, real),
+        resemblance={
+            name: _resemblance(values, _compare(spaces[name], training, real, len(labels)))
+            for name, values in compared.items()
+        },
     )
 
 
@@ -337,24 +346,25 @@ def _interval(values: Tensor) -> tuple[float, float]:
     return float(values.quantile(tail)), float(values.quantile(1 - tail))
 
 
-def _diversity(
-    scaler: CoefficientScaler, some: LabelledFaces, real: LabelledFaces, classes: int
-) -> float:
-    metric = DiversityRatio(classes, FACE_PARAMETER_SIZE)
-    metric.update(_standard(scaler, real.faces), real.emotion, real=True)
-    metric.update(_standard(scaler, some.faces), some.emotion, real=False)
-    return float(metric.compute())
+def _compare(
+    space: FaceSpace, some: LabelledFaces, real: LabelledFaces, classes: int
+) -> tuple[float, float]:
+    """Diversity ratio and Frechet distance."""
+    size = space(real.faces[:1]).shape[-1]
+    diversity, distance = DiversityRatio(classes, size), FrechetDistance(size)
+    for faces, is_real in ((real, True), (some, False)):
+        for batch in torch.arange(len(faces.emotion)).split(COMPARED_AT_ONCE):
+            vectors = space(faces.faces[batch])
+            diversity.update(vectors, faces.emotion[batch], real=is_real)
+            distance.update(vectors, real=is_real)
+    return float(diversity.compute()), float(distance.compute())
 
 
-def _distance(scaler: CoefficientScaler, some: LabelledFaces, real: LabelledFaces) -> float:
-    metric = FrechetDistance(FACE_PARAMETER_SIZE)
-    metric.update(_standard(scaler, real.faces), real=True)
-    metric.update(_standard(scaler, some.faces), real=False)
-    return float(metric.compute())
-
-
-def _standard(scaler: CoefficientScaler, faces: FaceCoefficients) -> Tensor:
-    return face_parameters(*scaler.standardize(faces.expression, faces.pose))
+def _resemblance(
+    values: Sequence[tuple[float, float]], training: tuple[float, float]
+) -> Resemblance:
+    diversity, frechet = (score(each, seed_interval(each)) for each in zip(*values, strict=True))
+    return Resemblance(diversity, frechet, *training)
 
 
 def _flat(tensor: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from i2fet.markdown import markdown_table
 from i2fet.matching import TOPS, MatchingEvaluation
 
 MEASURES = {"acc1": "Acc1", "acc2": "Acc2", "gmean": "G-mean"}
+UNITS = {"mesh": ", mm²"}
+"""Of Frechet distances, where vectors have one."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def describe_report(report: Report) -> str:
     """The report as a page of Markdown."""
     result, judge = report.evaluation, report.judge
     quality = judge.quality
-    seeds = len(result.diversity.values)
+    verdict = next(iter(result.generated.verdicts.values()))
     return "\n".join(
         [
             "# Evaluation",
@@ -138,9 +140,13 @@ def describe_report(report: Report) -> str:
             "",
             describe_evaluation(result),
             "",
-            f"Mean ± standard deviation over {seeds} seeds, in brackets 95 % intervals: of shares "
-            "by bootstrap over the test people, of diversity and distance over the seeds. Real "
-            "faces are the ceiling." + _missing(result),
+            f"Mean ± standard deviation over {len(verdict.acc1.values)} seeds, in brackets 95 % "
+            "intervals: of shares by bootstrap over the test people, of diversity and distance "
+            "over the seeds. Real faces are the ceiling." + _missing(result),
+            "",
+            "Of coefficients, in standard deviations of the training part, one that hardly moves "
+            "counts as much as a smile; distances on the mesh are root mean square over its "
+            "vertices, as they are seen.",
             "",
             *_describe_matching(report),
         ]
@@ -159,9 +165,15 @@ def describe_evaluation(result: Evaluation) -> str:
     agreements = (f"{each.agreement:.1%}" for each in (result.generated, result.real))
     rows += [
         ("judges agree", *agreements, ""),
-        ("diversity ratio", _number(result.diversity), "1", f"{result.training_diversity:.3f}"),
-        ("Frechet distance", _number(result.frechet), "0", f"{result.training_frechet:.3f}"),
     ]
+    for space, found in result.resemblance.items():
+        unit = UNITS.get(space, "")
+        diversity, distance = _number(found.diversity), _number(found.frechet)
+        trained = (f"{each:.3f}" for each in (found.training_diversity, found.training_frechet))
+        rows += [
+            (f"diversity ratio, {space}", diversity, "1", next(trained)),
+            (f"Frechet distance, {space}{unit}", distance, "0", next(trained)),
+        ]
     return markdown_table(header, rows)
 
 

@@ -112,11 +112,13 @@ def test_the_report_holds_the_numbers_and_what_they_rest_on(
             assert len(verdict["acc1"]["values"]) == seeds
             right = float(matrix.trace() / matrix.sum())
             assert verdict["acc1"]["mean"] == pytest.approx(right)
-    assert len(result["diversity"]["values"]) == 2
-    assert result["frechet"]["mean"] > 0
+    for space in ("coefficients", "mesh"):
+        assert len(result["resemblance"][space]["diversity"]["values"]) == 2
+        assert result["resemblance"][space]["frechet"]["mean"] > 0
     page = (out / "report.md").read_text()
     assert "synthetic people" in page
     assert report["judge"]["sha256"] in page
+    assert "| Frechet distance, mesh, mm² |" in page
     shown = torch.tensor(result["real"]["verdicts"]["judge of images"]["confusion"]).sum(dim=1)
     missing = [label for label, count in zip(LABELS, shown, strict=True) if not count]
     assert missing
@@ -154,7 +156,7 @@ def test_motionclip_is_evaluated_and_matched_with_its_texts(
     out = tmp_path / "out"
     assert evaluate(model, judge, corpus, out, "--matcher", str(matcher)) == 0
     report = json.loads((out / "report.json").read_text())
-    assert report["evaluation"]["frechet"]["std"] == 0
+    assert report["evaluation"]["resemblance"]["mesh"]["frechet"]["std"] == 0
     assert report["matcher"]["sha256"] == hashlib.sha256(matcher.read_bytes()).hexdigest()
     matching = report["matching"]
     assert 2 <= matching["pool"] <= 32

@@ -26,6 +26,7 @@ from i2fet.evaluation import (
     weigh,
 )
 from i2fet.evaluation_report import draw_verdicts, show_share
+from i2fet.face_spaces import coefficient_space
 
 LABELS = ("anger", "fear", "sadness")
 PEOPLE = 6
@@ -35,6 +36,7 @@ STATISTICS = {
     "pose_mean": torch.zeros(6),
     "pose_std": torch.ones(6),
 }
+SPACES = {"coefficients": coefficient_space(STATISTICS)}
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ class FakeGenerator:
 def judge_pairs(generated, pairs, judges, seeds=2):
     training = LabelledFaces(pairs.real.faces[pairs.rows], pairs.emotion)
     model = FakeGenerator(generated)
-    return evaluate(model, judges, pairs, training, STATISTICS, LABELS, range(seeds))
+    return evaluate(model, judges, pairs, training, SPACES, LABELS, range(seeds))
 
 
 def test_the_second_judge_is_scikit_learns(faces):
@@ -98,10 +100,11 @@ def test_a_generator_that_repeats_the_real_faces_reaches_the_ceiling(faces, pair
         assert value.std == 0
         assert ceiling.std is None
     assert np.array_equal(generated.confusion, 2 * np.array(real.confusion))
-    assert result.diversity.mean == pytest.approx(1)
-    assert result.frechet.mean == pytest.approx(0, abs=1e-6)
-    assert result.training_diversity == pytest.approx(1)
-    assert result.training_frechet == pytest.approx(0, abs=1e-6)
+    found = result.resemblance["coefficients"]
+    assert found.diversity.mean == pytest.approx(1)
+    assert found.frechet.mean == pytest.approx(0, abs=1e-6)
+    assert found.training_diversity == pytest.approx(1)
+    assert found.training_frechet == pytest.approx(0, abs=1e-6)
     assert result.subjects == len(pairs.subject.unique())
 
 
@@ -117,9 +120,10 @@ def test_a_generator_of_mean_faces_is_right_but_neither_varied_nor_real(faces, p
     judge = CoefficientJudge(faces.faces, faces.emotion)
     result = judge_pairs(still, pairs, {"one": judge.judge})
     assert result.generated.verdicts["one"].acc2.mean == 1
-    assert result.diversity.mean == pytest.approx(0, abs=1e-3)
-    assert result.frechet.mean > 1
-    assert result.training_frechet == pytest.approx(0, abs=1e-6)
+    found = result.resemblance["coefficients"]
+    assert found.diversity.mean == pytest.approx(0, abs=1e-3)
+    assert found.frechet.mean > 1
+    assert found.training_frechet == pytest.approx(0, abs=1e-6)
 
 
 def test_verdicts_are_those_of_scikit_learn(pairs, generator):

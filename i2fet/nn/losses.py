@@ -9,16 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from i2fet.coefficients import SHAPE_SIZE
-from i2fet.heads.base import JAW, HeadModel
-from i2fet.heads.skinning import rotation_matrices
+from i2fet.heads.base import HeadModel
+from i2fet.heads.mesh_space import MeshSpace
 from i2fet.nn.i2fet import Posterior
 from i2fet.precision import full_precision
 
 Reduction = Literal["sum", "mean"]
-
-RANK_TOLERANCE = 1e-5
-"""Directions of the vertex fields below this part of the largest are left out."""
 
 
 def reconstruction_error(target: Tensor, output: Tensor, reduction: Reduction) -> Tensor:
@@ -60,29 +56,16 @@ def gradient_shares(
 class VertexLoss(nn.Module):
     """Mean squared distance between posed heads (eq. 14), without building their vertices.
 
-    A posed vertex is R_g [r + w (R_j - I)(x - j)] with x the rest vertex, w its jaw weight, j the
-    jaw joint and r = x minus the root; r and w (x - j) are fields over the mesh, linear in
-    (1, shape, expression). Squared norms over the mesh survive an orthogonal change of basis, so
-    the fields are kept as coordinates in the few hundred directions they span, and these are
-    posed as if they were vertices.
-
     Args:
         head: Its rest shape, jaw and correctives.
         scale: Metres to count as one; the training set's `vertex_spread` makes the loss of a
             constant prediction 1.
     """
 
-    fixed_basis: Tensor
-    expression_basis: Tensor
-
     def __init__(self, head: HeadModel, scale: float = 1.0) -> None:
         super().__init__()
-        self.head = head
+        self.space = MeshSpace(head)
         self.normalization = 1 / (3 * head.num_vertices * scale**2)
-        basis = compress_fields(vertex_fields(head)).flatten(1)
-        fixed, moving = basis.split([1 + SHAPE_SIZE, len(basis) - 1 - SHAPE_SIZE])
-        self.register_buffer("fixed_basis", fixed.contiguous(), persistent=False)
-        self.register_buffer("expression_basis", moving.contiguous(), persistent=False)
 
     def forward(
         self,
@@ -101,45 +84,9 @@ class VertexLoss(nn.Module):
             Scalar, the mean over coordinates, expressions and batch in units of scale squared.
         """
         with full_precision(shape):
-            identity = torch.addmm(self.fixed_basis[0], shape, self.fixed_basis[1:])
-            difference = self._pose(identity, *target) - self._pose(identity, *output)
+            identity = self.space.identity(shape)[:, None]
+            difference = self.space(identity, *target) - self.space(identity, *output)
         return difference.square().sum() * self.normalization / target[0].shape[:2].numel()
-
-    def _pose(self, identity: Tensor, expression: Tensor, pose: Tensor) -> Tensor:
-        weights = self.head.moving_weights(expression, pose)
-        fields = (identity[:, None] + weights @ self.expression_basis).unflatten(-1, (6, -1))
-        turn_head, turn_jaw = rotation_matrices(pose.unflatten(-1, (2, 3))).unbind(-3)
-        opened = turn_head @ turn_jaw - turn_head
-        return torch.cat([turn_head, opened], dim=-1) @ fields
-
-
-def vertex_fields(head: HeadModel) -> Tensor:
-    """(101 + M, 6, V) fields r and w (x - j) of the template, shape and moving components."""
-    basis = torch.cat([head.template[None], head.shape_basis, head.moving_basis]).double()
-    joints = torch.cat([head.joints[None], head.joint_shape_basis]).double()
-    if head.joint_expression_basis is not None:
-        joints = torch.cat([joints, head.joint_expression_basis])
-    still = joints.new_zeros(len(basis) - len(joints), *joints.shape[1:])
-    joints = torch.cat([joints, still])
-    relative = basis - joints[:, None, 0]
-    swinging = head.skinning_weights[:, JAW, None] * (basis - joints[:, None, JAW])
-    return torch.cat([relative, swinging], dim=-1).mT
-
-
-def compress_fields(fields: Tensor) -> Tensor:
-    """Coordinates of fields over V vertices in the few orthonormal directions they span.
-
-    Args:
-        fields: (K, C, V) float64.
-
-    Returns:
-        (K, C, R) float32, of which every linear combination has the norm it has over the mesh.
-    """
-    matrix = fields.flatten(0, 1)
-    energy, directions = torch.linalg.eigh(matrix @ matrix.mT)
-    kept = energy > energy[-1] * RANK_TOLERANCE**2
-    coordinates = directions[:, kept] * energy[kept].sqrt()
-    return coordinates.unflatten(0, fields.shape[:2]).float()
 
 
 @torch.no_grad()

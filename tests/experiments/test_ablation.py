@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import inspect
 import json
 from collections.abc import Callable
@@ -40,15 +41,26 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Arguments]:
         seed = yaml.safe_load((folder / "config.yaml").read_text())["seed_everything"]
         verdict = {name: {"mean": 0.9 + 0.01 * seed} for name in ablation.SHARES}
         judged = {"verdicts": {ablation.JUDGE: verdict}}
-        spread = {"diversity": {"mean": 0.8}, "frechet": {"mean": 3.0}}
-        content = {
-            "evaluation": {"generated": judged, "real": judged, **spread},
-            "matching": matching(seed) if "--matcher" in arguments else None,
-        }
+        mesh = {"diversity": {"mean": 0.8}, "frechet": {"mean": 3.0}}
+        coefficients = {"diversity": {"mean": 0.7}, "frechet": {"mean": 9.0}}
+        spread = {"mesh": mesh, "coefficients": coefficients}
+        content = {"evaluation": {"generated": judged, "real": judged, "resemblance": spread}}
+        content |= {"matching": None, "matcher": None}
+        if "--matcher" in arguments:
+            matcher = Path(arguments[arguments.index("--matcher") + 1])
+            content["matching"] = matching(seed)
+            content["matcher"] = {"sha256": hashlib.sha256(matcher.read_bytes()).hexdigest()}
         (folder / "report.json").write_text(json.dumps(content))
 
     monkeypatch.setattr(ablation, "_i2fet", pretend)
     return made
+
+
+@pytest.fixture
+def matcher(tmp_path: Path) -> Path:
+    path = tmp_path / "matcher.ckpt"
+    path.write_text("one")
+    return path
 
 
 def matching(seed: int) -> dict[str, Any]:
@@ -82,7 +94,7 @@ def test_a_table_has_ours_beside_the_papers(setting: Setting, calls: list[Argume
     seeds = SIZES["default"].seeds
     assert len(of("fit", calls)) == len(of("evaluate", calls)) == 3 * seeds
     text = page.read_text()
-    assert "| w/o IFED | 91.0 ± 1.0 | 91.0 ± 1.0 | 91.0 ± 1.0 | 0.80 ± 0.00 |" in text
+    assert "| w/o IFED | 91.0 ± 1.0 | 91.0 ± 1.0 | 91.0 ± 1.0 | 0.80 ± 0.00 | 3.00" in text
     assert "| 76.89 | 63.23 | 63.59 |" in text
     assert "real faces" in text
     with page.with_suffix(".csv").open() as file:
@@ -132,11 +144,13 @@ def test_a_failed_run_names_its_log(
         ablation.run(setting, load_grid("caft").rows[0], 0, threads=1)
 
 
-def test_a_matcher_measures_all_rows(setting: Setting, calls: list[Arguments]) -> None:
+def test_a_matcher_measures_all_rows(
+    setting: Setting, calls: list[Arguments], matcher: Path
+) -> None:
     assert "R-precision" not in make_table("methods", setting, workers=1).read_text()
-    page = make_table("methods", setting, workers=1, matcher=Path("matcher.ckpt"))
+    page = make_table("methods", setting, workers=1, matcher=matcher)
     for arguments in of("evaluate", calls)[9:]:
-        assert arguments[-2:] == ("--matcher", "matcher.ckpt")
+        assert arguments[-2:] == ("--matcher", str(matcher))
     text = page.read_text()
     assert "| MotionCLIP | 51.0 ± 1.0 | 61.0 ± 1.0 | 71.0 ± 1.0 | 0.70 ± 0.00 |" in text
     assert "| real faces (the ceiling) | 50.0 | 60.0 | 70.0 | 0.70 | 1.30 |  |" in text
@@ -146,11 +160,25 @@ def test_a_matcher_measures_all_rows(setting: Setting, calls: list[Arguments]) -
     assert rows[-1]["multimodality"] == ""
 
 
-def test_a_report_without_the_matcher_is_made_again(
-    setting: Setting, calls: list[Arguments]
+def test_a_report_without_this_matcher_is_made_again(
+    setting: Setting, calls: list[Arguments], matcher: Path
 ) -> None:
     row = load_grid("methods").rows[0]
     ablation.run(setting, row, 0, threads=1)
-    ablation.run(setting, row, 0, threads=1, matcher=Path("matcher.ckpt"))
-    ablation.run(setting, row, 0, threads=1, matcher=Path("matcher.ckpt"))
+    ablation.run(setting, row, 0, threads=1, matcher=matcher)
+    ablation.run(setting, row, 0, threads=1, matcher=matcher)
+    assert len(of("evaluate", calls)) == 2
+    matcher.write_text("another, in the same place")
+    ablation.run(setting, row, 0, threads=1, matcher=matcher)
+    assert len(of("evaluate", calls)) == 3
+
+
+def test_a_report_of_an_older_version_is_made_again(
+    setting: Setting, calls: list[Arguments]
+) -> None:
+    report = ablation.run(setting, load_grid("methods").rows[0], 0, threads=1)
+    content = json.loads(report.read_text())
+    del content["evaluation"]["resemblance"]
+    report.write_text(json.dumps(content))
+    ablation.run(setting, load_grid("methods").rows[0], 0, threads=1)
     assert len(of("evaluate", calls)) == 2

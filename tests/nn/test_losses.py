@@ -12,7 +12,6 @@ from i2fet.heads import HeadData, HeadModel, load_head
 from i2fet.nn.i2fet import Posterior
 from i2fet.nn.losses import (
     VertexLoss,
-    compress_fields,
     gradient_shares,
     kl_divergence,
     reconstruction_error,
@@ -114,17 +113,6 @@ def test_vertex_loss_is_the_same_in_mixed_precision() -> None:
 
 def test_vertex_loss_leaves_nothing_in_checkpoints() -> None:
     assert not VertexLoss(random_head()).state_dict()
-
-
-def test_compressed_fields_keep_every_norm_with_fewer_numbers() -> None:
-    low_rank = torch.randn(8, 7, dtype=torch.double) @ torch.randn(7, 300, dtype=torch.double)
-    fields = low_rank.view(4, 2, 300)
-    compressed = compress_fields(fields)
-    assert compressed.shape == (4, 2, 7)
-    weights = torch.randn(4, 2)
-    expected = torch.einsum("kcv,kc->v", fields, weights.double()).norm()
-    result = torch.einsum("kcr,kc->r", compressed, weights).norm()
-    torch.testing.assert_close(result.double(), expected, rtol=1e-5, atol=0)
 
 
 def test_vertex_spread_is_the_distance_from_the_mean_face() -> None:
