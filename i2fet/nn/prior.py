@@ -52,15 +52,17 @@ class FlowPrior(nn.Module):
         Args:
             latents: (2, B, 2, latent), z_e and z_p of real faces.
             text: (B, 2, D).
-            noise: (2, B, 2, latent) standard normal, where each starts.
-            time: (B,) uniform in [0, 1], when its velocity is asked for.
+            noise: (2, S B, 2, latent) standard normal, S starts of each in turn.
+            time: (S B,) uniform in [0, 1], when its velocity is asked for.
 
         Returns:
-            Scalar, summed over latents, mean over the batch.
+            Scalar, summed over latents, mean over starts and batch.
         """
-        start, end = _flatten(noise), _flatten(latents)
+        starts = len(time) // len(text)
+        start, end = _flatten(noise), _flatten(latents).repeat(starts, 1)
         between = torch.lerp(start, end, time[:, None])
-        velocity = self._velocity(between, time, self.condition(text.flatten(1)))
+        condition = self.condition(text.flatten(1)).repeat(starts, 1)
+        velocity = self._velocity(between, time, condition)
         return F.mse_loss(velocity, end - start, reduction="sum") / len(start)
 
     def forward(self, noise: Tensor, text: Tensor) -> Tensor:

@@ -47,6 +47,17 @@ def test_error_without_velocity_is_the_squared_way(at_rest: FlowPrior) -> None:
     torch.testing.assert_close(error, (latents - noise).square().sum() / 5)
 
 
+def test_the_error_from_several_starts_is_their_mean() -> None:
+    prior = FlowPrior(LATENT, WIDTH, hidden=16)
+    latents, text, noise, time = normal(5), torch.randn(5, 2, WIDTH), normal(15), torch.rand(15)
+    together = prior.error(latents, text, noise, time)
+    each = [
+        prior.error(latents, text, some, when)
+        for some, when in zip(noise.split(5, dim=1), time.split(5), strict=True)
+    ]
+    torch.testing.assert_close(together, torch.stack(each).mean())
+
+
 def test_it_learns_a_distribution_that_the_text_moves() -> None:
     torch.manual_seed(0)
     prior = FlowPrior(LATENT, WIDTH, hidden=64)

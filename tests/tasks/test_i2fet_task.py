@@ -93,7 +93,7 @@ def test_diversity_shows_a_collapsed_posterior(tmp_path: Path) -> None:
         {"exchange": "symmetric"},
         {"use_ifed": False},
         {"share_ifed": False},
-        {"prior": "flow", "kl_factor": 0.01, "temperature": 1.2},
+        {"prior": "flow", "kl_factor": 0.01, "flow_starts": 3, "temperature": 1.2},
         {"kl_warmup": 2, "free_bits": 0.1},
         {"scale": "raw"},
         {"caft_layers": 2, "face_encoders": 1},
