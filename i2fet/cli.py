@@ -96,7 +96,10 @@ def animate(arguments: argparse.Namespace) -> None:
         check_output(path, EXPORT_ENDINGS)
     head = load_head(arguments.head) if arguments.head else None
     pipeline = TransitionPipeline.from_checkpoint(
-        arguments.checkpoint or SHIPPED_GENERATOR, arguments.encoder, arguments.ned
+        arguments.checkpoint or SHIPPED_GENERATOR,
+        arguments.encoder,
+        arguments.ned,
+        arguments.temperature,
     )
     if arguments.renderer != "mesh":
         pipeline.photo_renderer(arguments.renderer)
@@ -252,7 +255,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from i2fet.nn.matching import Matcher
 
     check_output(arguments.output / "report.json", JSON_ENDINGS)
-    generator = load_generator(arguments.checkpoint)
+    generator = load_generator(arguments.checkpoint, arguments.temperature)
     judge = ExpressionJudge.from_checkpoint(arguments.judge)
     matcher = Matcher.from_checkpoint(arguments.matcher) if arguments.matcher else None
     given = vars(arguments).items()
@@ -266,6 +269,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     report = Report(
         test.description,
         identify_model(arguments.checkpoint, generator.provenance),
+        generator.temperature,
         identify_judge(judge, arguments.judge, faces),
         result,
     )
@@ -344,6 +348,7 @@ def add_animate(parser: argparse.ArgumentParser) -> None:
         "--hold", type=natural, default=0, help="frames for which each expression stays"
     )
     parser.add_argument("--seed", type=natural, default=0)
+    add_temperature(parser)
     parser.add_argument("--checkpoint", type=Path, help="a trained model; one is shipped")
 
 
@@ -378,6 +383,17 @@ def add_encoder(parser: argparse.ArgumentParser) -> None:
         "head flame, deca or emoca",
     )
     parser.add_argument("--neutral", type=Path, help="a photo of the same person at rest")
+
+
+def add_temperature(parser: argparse.ArgumentParser) -> None:
+    """The option of how far samples stray."""
+    parser.add_argument(
+        "--temperature",
+        type=amount,
+        metavar="X",
+        help="factor on the model's noise: at 0 every sample is the typical face, above 1 they "
+        "differ more; by default as in training",
+    )
 
 
 def add_corpus(parser: argparse.ArgumentParser) -> None:
@@ -457,6 +473,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=positive, default=10, help="how often every face is generated"
     )
+    add_temperature(parser)
     group = parser.add_argument_group(
         "overrides of the configuration file",
         "As in `i2fet fit`.",

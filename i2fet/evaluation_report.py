@@ -60,6 +60,7 @@ class Report:
     Attributes:
         data: The test data in one line.
         model: Who generated.
+        temperature: Of its noise, if it draws any.
         judge: Who judged first; the second judge has no file.
         evaluation: The results.
         matcher: What embedded texts and faces, if they were matched.
@@ -68,6 +69,7 @@ class Report:
 
     data: str
     model: ModelIdentity
+    temperature: float | None
     judge: JudgeIdentity
     evaluation: Evaluation
     matcher: ModelIdentity | None = None
@@ -132,7 +134,8 @@ def describe_report(report: Report) -> str:
             "",
             f"- data: {report.data}; {result.pairs} test pairs of {result.subjects} people",
             f"- model: {report.model.checkpoint} (SHA-256 {report.model.sha256}), trained on "
-            f"{report.model.provenance.description} (people: {report.model.provenance.population})",
+            f"{report.model.provenance.description} (people: {report.model.provenance.population})"
+            + ("" if report.temperature is None else f", temperature {report.temperature:g}"),
             f"- judge: {judge.checkpoint} (SHA-256 {judge.sha256}), trained on "
             f"{judge.provenance.description}; names {show_share(quality.accuracy)} of "
             f"{quality.faces} real faces of the same test part right (G-mean "

@@ -231,6 +231,7 @@ class TransitionPipeline:
         path: str | Path = SHIPPED_GENERATOR,
         encoder: str | None = None,
         ned: str | Path | None = None,
+        temperature: float | None = None,
     ) -> TransitionPipeline:
         """Load a trained model.
 
@@ -238,13 +239,15 @@ class TransitionPipeline:
             path: Of its checkpoint; by default the shipped one.
             encoder: Name of what reads photos; by default the first for the model's head.
             ned: A checkpoint of `NEDTask`.
+            temperature: As for `load_generator`.
 
         Raises:
+            OptionError: As `load_generator`.
             CheckpointError: If a file is missing, broken or of another kind, or the two are for
                 different heads.
             AssetError: If there is no such encoder, or a file of it is missing.
         """
-        generator = load_generator(path)
+        generator = load_generator(path, temperature)
         neutral = None if ned is None else NeutralGenerator.from_checkpoint(ned)
         return cls(generator, load_face_encoder(encoder, generator.provenance.head), neutral)
 

@@ -227,6 +227,7 @@ def test_bad_checkpoints_are_told(content, photo, tmp_path, capsys):
         ["animate", "a", "b", "-o", "c.mp4", "--size", "99999"],
         ["animate", "a", "b", "-o", "c.mp4", "--fps", "0"],
         ["animate", "a", "b", "-o", "c.mp4", "--intensity", "nan"],
+        ["animate", "a", "b", "-o", "c.mp4", "--temperature", "-1"],
     ],
 )
 def test_wrong_use_exits_with_2_and_one_sentence(args, capsys):

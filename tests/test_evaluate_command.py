@@ -42,7 +42,7 @@ def fit(config, folder, name, *options):
     extra.write_text(
         "trainer:\n  enable_progress_bar: false\n  max_epochs: 1\n"
         "  accelerator: cpu\n  limit_train_batches: 2\n  limit_val_batches: 1\n"
-        "  logger: false\n  callbacks:\n"
+        f"  logger: false\n  default_root_dir: {folder}\n  callbacks:\n"
         "    - class_path: lightning.pytorch.callbacks.ModelCheckpoint\n"
         f"      init_args: {{dirpath: {folder}, filename: {name}}}\n"
     )
@@ -132,10 +132,12 @@ def test_everybody_of_another_folder_is_judged(checkpoint, judge, corpus, folder
     others = folder / "others"
     options = ["--subjects", "20", "--seed", "9", "--no-pictures"]
     assert main(["corpus", "ckplus", str(others), *options]) == 0
-    there = ["--test", str(others), "--data.samples", "600"]
+    there = ["--test", str(others), "--data.samples", "600", "--temperature", "0.5"]
     assert evaluate(checkpoint, judge, corpus, tmp_path / "out", *there) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert str(others) in report["data"]
+    assert report["temperature"] == 0.5
+    assert "temperature 0.5" in (tmp_path / "out" / "report.md").read_text()
     assert report["evaluation"]["pairs"] == 60, "as many as the test part has"
     assert report["evaluation"]["subjects"] > 5
 
@@ -156,6 +158,7 @@ def test_motionclip_is_evaluated_and_matched_with_its_texts(
     out = tmp_path / "out"
     assert evaluate(model, judge, corpus, out, "--matcher", str(matcher)) == 0
     report = json.loads((out / "report.json").read_text())
+    assert report["temperature"] is None
     assert report["evaluation"]["resemblance"]["mesh"]["frechet"]["std"] == 0
     assert report["matcher"]["sha256"] == hashlib.sha256(matcher.read_bytes()).hexdigest()
     matching = report["matching"]

@@ -34,12 +34,12 @@ class ExpressionGenerator(PairGenerator):
 
     Attributes:
         model: The network, in standardised coefficients.
-        temperature: Factor on the noise.
     """
 
     task = "I2FETTask"
     prefix = "generator."
     title = "I2FET"
+    temperature: float
 
     def __init__(self, hparams: Mapping[str, Any]) -> None:
         super().__init__(hparams)

@@ -27,11 +27,13 @@ class PairGenerator(nn.Module, ABC):
         title: Name of the model for people.
         provenance: Where the training data came from.
         scaler: Between the network's standardised coefficients and head units.
+        temperature: Factor on the noise; None where the same sentence always gives the same faces.
     """
 
     task: ClassVar[str]
     prefix: ClassVar[str]
     title: ClassVar[str]
+    temperature: float | None = None
 
     def __init__(self, hparams: Mapping[str, Any]) -> None:
         super().__init__()

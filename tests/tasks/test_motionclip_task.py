@@ -8,7 +8,7 @@ import torch
 from fake_pairs import FakePairs
 from lightning import Trainer, seed_everything
 
-from i2fet.errors import CheckpointError
+from i2fet.errors import CheckpointError, OptionError
 from i2fet.nn import MotionClipGenerator, load_generator
 from i2fet.tasks import MotionClipTask
 from tests.quiet_trainer import make_trainer
@@ -67,6 +67,12 @@ def test_the_same_sentence_gives_the_same_faces(trained: tuple[Trainer, Path]) -
     predicted = task.predict_step(batch, 0)
     torch.testing.assert_close(predicted["expression"], expression[batch["instruction"], 0])
     assert torch.equal(task.key_faces(batch).expression, predicted["expression"])
+
+
+def test_it_has_no_temperature(trained: tuple[Trainer, Path]) -> None:
+    assert load_generator(trained[1]).temperature is None
+    with pytest.raises(OptionError, match="MotionCLIP draws no noise"):
+        load_generator(trained[1], temperature=0.5)
 
 
 def test_a_checkpoint_of_no_generator_is_told(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from lightning import Trainer
 from safetensors.torch import save_file
 
 from experiments.ship_generator import main
-from i2fet.errors import CheckpointError
+from i2fet.errors import CheckpointError, OptionError
 from i2fet.nn import ExpressionGenerator, load_generator
 from i2fet.tasks import I2FETTask
 
@@ -44,6 +44,18 @@ def test_it_generates_as_before(checkpoint: Path, shipped: Path) -> None:
     assert after.card() == before.card()
     assert after.temperature == 1.2
     assert isinstance(load_generator(shipped), ExpressionGenerator)
+
+
+def test_another_temperature_can_be_had(shipped: Path) -> None:
+    cold = load_generator(shipped, temperature=0.0)
+    assert cold.temperature == 0
+    batch = FakePairs().batches[0]
+    source = torch.Generator().manual_seed(0)
+    faces, _ = cold.generate(batch["tokens"], batch["token_mask"], 3, source)
+    assert torch.equal(faces[:, 0], faces[:, 2])
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(OptionError, match=f"temperature is {wrong}; give a number from 0"):
+            load_generator(shipped, wrong)
 
 
 def test_it_is_small(checkpoint: Path, shipped: Path) -> None:
