@@ -63,6 +63,10 @@ MATCHING = {
 }
 """What a matcher measures; see `i2fet.matching`."""
 
+DIGITS = {measure: 1 for measure in (*SHARES, *(f"r_precision_{top}" for top in TOPS))}
+DIGITS["mesh_frechet"] = 3
+"""Shown after the point, where not two."""
+
 
 class RunError(I2fetError):
     """A run of the grid failed."""
@@ -417,7 +421,7 @@ def _i2fet(folder: Path, threads: int, *arguments: str) -> None:
 
 
 def _shown(value: Score, measure: str) -> str:
-    digits = 1 if measure in SHARES or measure.startswith("r_precision") else 2
+    digits = DIGITS.get(measure, 2)
     spread = "" if value.std is None else f" ± {value.std:.{digits}f}"
     return f"{value.mean:.{digits}f}{spread}"
 

@@ -94,7 +94,7 @@ def test_a_table_has_ours_beside_the_papers(setting: Setting, calls: list[Argume
     seeds = SIZES["default"].seeds
     assert len(of("fit", calls)) == len(of("evaluate", calls)) == 3 * seeds
     text = page.read_text()
-    assert "| w/o IFED | 91.0 ± 1.0 | 91.0 ± 1.0 | 91.0 ± 1.0 | 0.80 ± 0.00 | 3.00" in text
+    assert "| w/o IFED | 91.0 ± 1.0 | 91.0 ± 1.0 | 91.0 ± 1.0 | 0.80 ± 0.00 | 3.000" in text
     assert "| 76.89 | 63.23 | 63.59 |" in text
     assert "real faces" in text
     with page.with_suffix(".csv").open() as file:
