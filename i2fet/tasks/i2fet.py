@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from i2fet.coefficients import FACE_PARAMETER_SIZE
+from i2fet.errors import OptionError
 from i2fet.metrics import DiversityRatio
 from i2fet.nn.caft import Exchange
 from i2fet.nn.generator import ExpressionGenerator
@@ -94,6 +95,9 @@ class I2FETTask(PairTask):
 
     def configure_models(self) -> None:
         """The generator, and what else is kept of the training set."""
+        if self.hparams["flow_starts"] < 1:
+            starts = self.hparams["flow_starts"]
+            raise OptionError(f"flow_starts is {starts}; give a number from 1 on")
         super().configure_models()
         self.generator = ExpressionGenerator(self.hparams)
         self.noise_seed = torch.initial_seed()

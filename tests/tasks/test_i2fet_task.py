@@ -11,7 +11,7 @@ from fake_pairs import WIDTH, FakePairs
 from lightning import Trainer, seed_everything
 from lightning.pytorch.cli import LightningCLI
 
-from i2fet.errors import CheckpointError
+from i2fet.errors import CheckpointError, OptionError
 from i2fet.heads import load_head
 from i2fet.nn import ExpressionGenerator
 from i2fet.tasks import BaseTask, I2FETTask
@@ -107,6 +107,11 @@ def test_every_option_trains_and_reloads(tmp_path: Path, options: dict[str, Any]
         assert torch.equal(value, task.state_dict()[name])
     standardised = not torch.equal(again.generator.scaler.expression_std, torch.ones(50))
     assert standardised is (options.get("scale") != "raw")
+
+
+def test_the_flow_needs_a_start(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="flow_starts is 0; give a number from 1 on"):
+        fit(tmp_path, prior="flow", flow_starts=0)
 
 
 def test_the_flow_moves_itself_and_the_text_alone(tmp_path: Path) -> None:
