@@ -136,8 +136,8 @@ def add_temperature(parser: argparse.ArgumentParser) -> None:
         "--temperature",
         type=amount,
         metavar="X",
-        help="factor on the model's noise: at 0 every sample is the typical face, above 1 they "
-        "differ more; by default as in training",
+        help="factor on the model's noise: at 0 a sentence always gives the same face, and the "
+        "higher it is the more samples differ; by default the model's own",
     )
 
 

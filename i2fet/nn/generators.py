@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from i2fet.checkpoint import read_content, reading_checkpoint
@@ -36,7 +37,7 @@ def load_generator(path: str | Path, temperature: float | None = None) -> PairGe
 def _at(generator: PairGenerator, temperature: float | None) -> PairGenerator:
     if temperature is None:
         return generator
-    if not temperature >= 0:
+    if not 0 <= temperature < math.inf:
         raise OptionError(f"the temperature is {temperature}; give a number from 0 on")
     if generator.temperature is None:
         raise OptionError(

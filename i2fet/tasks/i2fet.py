@@ -53,7 +53,7 @@ class I2FETTask(PairTask):
         prior: "normal" generates from standard normal latents, as the paper does; "flow" learns
             where the posterior's latents lie, which a weak KL term leaves far from normal.
         flow_starts: From how many points of noise the flow is shown the way to each face in a
-            step. More cost little, since its network is small, and teach it better.
+            step, at least 1. More take longer and bring generated faces nearer to real ones.
         temperature: Factor on the noise when faces are generated; above 1 they differ more.
         pose_weight: Of eq. 12; 0 leaves the pose untrained (Table VI).
         vertex_weight: Of eq. 14 in units of the training set's vertex spread, where 10 gives it

@@ -53,7 +53,7 @@ def test_another_temperature_can_be_had(shipped: Path) -> None:
     source = torch.Generator().manual_seed(0)
     faces, _ = cold.generate(batch["tokens"], batch["token_mask"], 3, source)
     assert torch.equal(faces[:, 0], faces[:, 2])
-    for wrong in (-1.0, float("nan")):
+    for wrong in (-1.0, float("nan"), float("inf")):
         with pytest.raises(OptionError, match=f"temperature is {wrong}; give a number from 0"):
             load_generator(shipped, wrong)
 
