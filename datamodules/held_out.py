@@ -25,7 +25,7 @@ from i2fet.evaluation import (
     evaluate,
     name_expressions,
 )
-from i2fet.face_spaces import coefficient_space, mesh_space
+from i2fet.face_spaces import COEFFICIENTS, MESH, coefficient_space, mesh_space
 from i2fet.heads import load_head
 from i2fet.judge import ExpressionJudge
 from i2fet.matching import MatchingEvaluation, evaluate_matching
@@ -139,8 +139,8 @@ def evaluate_held_out(
     }
     pairs, known = held_out_pairs(test), training_pairs(data)
     spaces = {
-        "coefficients": coefficient_space(data.statistics),
-        "mesh": mesh_space(load_head(data.head_name)),
+        COEFFICIENTS: coefficient_space(data.statistics),
+        MESH: mesh_space(load_head(data.head_name)),
     }
     return evaluate(generator, judges, pairs, known, spaces, labels, seeds)
 

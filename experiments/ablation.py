@@ -30,6 +30,7 @@ from rich.progress import track
 from experiments import script
 from i2fet.errors import I2fetError
 from i2fet.evaluation import Score, score, seed_interval
+from i2fet.face_spaces import COEFFICIENTS, MESH
 from i2fet.files import replacing
 from i2fet.markdown import markdown_table
 from i2fet.matching import TOPS
@@ -242,7 +243,7 @@ def read_scores(reports: Sequence[Path], kind: str = "generated") -> dict[str, S
         for name in SHARES
     }
     if kind == "generated":
-        for prefix, space in (("mesh_", "mesh"), ("", "coefficients")):
+        for prefix, space in (("mesh_", MESH), ("", COEFFICIENTS)):
             for name in ("diversity", "frechet"):
                 found = [result["resemblance"][space][name]["mean"] for result in results]
                 values[prefix + name] = found

@@ -12,6 +12,7 @@ from typing import Any
 from i2fet.checkpoint import Provenance
 from i2fet.confusion import draw_confusions
 from i2fet.evaluation import Evaluation, Score, SubjectFaces
+from i2fet.face_spaces import MESH
 from i2fet.files import replacing
 from i2fet.judge import ExpressionJudge
 from i2fet.judge_quality import JudgeQuality, assess, draw_all, judge_images
@@ -19,7 +20,7 @@ from i2fet.markdown import markdown_table
 from i2fet.matching import TOPS, MatchingEvaluation
 
 MEASURES = {"acc1": "Acc1", "acc2": "Acc2", "gmean": "G-mean"}
-UNITS = {"mesh": ", mm²"}
+UNITS = {MESH: ", mm²"}
 """Of Frechet distances, where vectors have one."""
 
 

@@ -16,6 +16,9 @@ from i2fet.nn.scaler import CoefficientScaler
 FaceSpace = Callable[[FaceCoefficients], Tensor]
 """(...,) faces to (..., K) vectors of their expressions and jaws."""
 
+MESH, COEFFICIENTS = "mesh", "coefficients"
+"""What the spaces are called in reports."""
+
 MILLIMETRES = 1000.0
 
 

@@ -26,6 +26,9 @@ from i2fet.nn.scaler import CoefficientScaler
 from i2fet.tasks.base import DataSource, Evaluated, Values
 from i2fet.tasks.pairs import Batch, PairTask
 
+SIZES = ("latent", "hidden", "caft_layers", "face_encoders", "text_encoders", "flow_starts")
+"""Hyperparameters of which there must be at least one."""
+
 
 class I2FETTask(PairTask):
     """I2FET with the three losses of eq. 15.
@@ -95,9 +98,9 @@ class I2FETTask(PairTask):
 
     def configure_models(self) -> None:
         """The generator, and what else is kept of the training set."""
-        if self.hparams["flow_starts"] < 1:
-            starts = self.hparams["flow_starts"]
-            raise OptionError(f"flow_starts is {starts}; give a number from 1 on")
+        for name in SIZES:
+            if self.hparams[name] < 1:
+                raise OptionError(f"{name} is {self.hparams[name]}; give a number from 1 on")
         super().configure_models()
         self.generator = ExpressionGenerator(self.hparams)
         self.noise_seed = torch.initial_seed()

@@ -109,9 +109,10 @@ def test_every_option_trains_and_reloads(tmp_path: Path, options: dict[str, Any]
     assert standardised is (options.get("scale") != "raw")
 
 
-def test_the_flow_needs_a_start(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="flow_starts is 0; give a number from 1 on"):
-        fit(tmp_path, prior="flow", flow_starts=0)
+@pytest.mark.parametrize("name", ["latent", "hidden", "caft_layers", "flow_starts"])
+def test_there_is_one_of_everything(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OptionError, match=f"{name} is 0; give a number from 1 on"):
+        fit(tmp_path, **{name: 0})
 
 
 def test_the_flow_moves_itself_and_the_text_alone(tmp_path: Path) -> None:
