@@ -197,12 +197,9 @@ train-encoder: MACHINE ?= cpu
 train-encoder: export MALLOC_MMAP_THRESHOLD_ := 1073741824
 train-encoder: export MALLOC_TRIM_THRESHOLD_ := 4294967296
 train-encoder: | $(READY) ## The face encoder's network on synthetic people; MACHINE=gpu for a GPU
-	@for look in first second; do \
-		file=outputs/encoder/$(MACHINE)/$$look.ckpt; \
-		$(I2FET) fit --config experiments/encoder/$(MACHINE)_$$look.yaml $(ARGS) \
-			$$(test ! -f $$file || echo --ckpt_path $$file) || exit $$?; \
-	done
-	@$(BIN)/python -m experiments.ship_encoder outputs/encoder/$(MACHINE)/second.ckpt
+	@$(I2FET) fit --config experiments/encoder/$(MACHINE).yaml $(ARGS) \
+		$(addprefix --ckpt_path ,$(wildcard outputs/encoder/$(MACHINE)/last.ckpt))
+	@$(BIN)/python -m experiments.ship_encoder outputs/encoder/$(MACHINE)/last.ckpt
 
 .PHONY: train-language
 train-language: | $(READY) ## The instruction reader, on sentences of our own grammar

@@ -32,7 +32,7 @@ from i2fet.perception.mirror import Mirror
 Batch = dict[str, Tensor]
 Tensors = dict[str, Tensor]
 
-ALBUM_VERSION = "1"
+ALBUM_VERSION = "2"
 """Changes whenever the same seed gives other pictures."""
 
 PAGE_PEOPLE = 64
@@ -176,12 +176,11 @@ class AlbumDataModule(LightningDataModule):
             train = list(map(read_page, pages["train"]))
             self.train = AlbumDataset(train, self.hparams["faces"], Mirror(corpus_head()))
 
-    def typical(self) -> tuple[Tensor, FaceCoefficients]:
-        """Descriptors and coefficients of some crops, to learn their spread from."""
+    def typical(self) -> FaceCoefficients:
+        """Coefficients of some crops, to learn their spread from."""
         tensors = self.train.tensors
         rows = slice(None, None, max(len(tensors["descriptors"]) // TYPICAL, 1))
-        faces = FaceCoefficients(*(tensors[name][rows] for name in COEFFICIENTS))
-        return tensors["descriptors"][rows], faces
+        return FaceCoefficients(*(tensors[name][rows] for name in COEFFICIENTS))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Everyone once an epoch."""

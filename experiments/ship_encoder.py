@@ -18,13 +18,13 @@ from experiments.script import run
 from i2fet.coefficients import FaceCoefficients
 from i2fet.nn.face_network import TOLERANCE
 from i2fet.perception.network import NETWORK_FILE, save_face_network
-from i2fet.tasks import SecondLookTask
+from i2fet.tasks import FaceEncoderTask
 
-CHECKPOINT = Path("outputs/encoder/cpu/second.ckpt")
+CHECKPOINT = Path("outputs/encoder/cpu/last.ckpt")
 
 
 @torch.no_grad()
-def calibrate(task: SecondLookTask, people: dict[str, Tensor]) -> Tensor:
+def calibrate(task: FaceEncoderTask, people: dict[str, Tensor]) -> Tensor:
     """(2,) offset and slope of `FaceNetwork.confidence`, by logistic regression on the people.
 
     Args:
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=NETWORK_FILE)
     options = parser.parse_args(argv)
     checkpoint = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
-    task = SecondLookTask.load_from_checkpoint(
+    task = FaceEncoderTask.load_from_checkpoint(
         options.checkpoint, map_location="cpu", weights_only=True
     ).eval()
     data = AlbumDataModule.load_from_checkpoint(options.checkpoint, weights_only=True)

@@ -15,14 +15,10 @@ from i2fet.cli import main
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads import ArkitHead
 from i2fet.perception import learned
-from i2fet.perception.descriptor import descriptor_size
 from i2fet.perception.network import build_face_network, save_face_network
 from i2fet.rendering.video import write_video
 
-CONFIG = {
-    "first": {"units": 3, "widths": [80, 48], "features": 32, "hidden": 48},
-    "second": {"units": 3, "width": 48, "features": 24, "hidden": 48},
-}
+CONFIG = {"crop": [[8, 1], [8, 1]], "part": [[8, 1]], "features": 32, "hidden": 48}
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +45,7 @@ def network(
     typical.expression[:] = 0.3 * torch.rand(64, 50)
     typical.pose[:] = 0.05 * torch.randn(64, 6)
     typical.camera[:] = torch.tensor([10.0, 0.0, -0.13]) * (1 + 0.02 * torch.randn(64, 1))
-    numbers = torch.randint(256, (64, descriptor_size()))
     network.adopt(typical)
-    network.first.adopt(numbers)
     save_face_network(network, CONFIG, path, head)
     monkeypatch.setattr(learned, "NETWORK_FILE", path)
 

@@ -10,14 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from i2fet.coefficients import CAMERA_SIZE, EXPRESSION_SIZE, POSE_SIZE, SHAPE_SIZE, FaceCoefficients
-from i2fet.nn.close_up import CloseUp, Window
 
 ACTIONS = EXPRESSION_SIZE + 1
 """The 50 actions, then the opening of the jaw as a share of jawOpen."""
 
 OUTPUTS = (SHAPE_SIZE, EXPRESSION_SIZE, POSE_SIZE, CAMERA_SIZE)
-SMALLEST_SPREAD = 2.0
-"""Added to the standard deviations of a descriptor's numbers, which range from 0 to 255."""
+LEVEL, SPREAD = 40.0, 48.0
+"""About the mean and the standard deviation of a descriptor's numbers, which range to 255."""
+
+Stages = Sequence[tuple[int, int]]
+"""Channels and number of blocks of each stage of convolutions."""
 
 TOLERANCE = 0.1
 """An action within this of the truth counts as right."""
@@ -40,31 +42,75 @@ class Reading:
     sigma: Tensor
 
 
-class PatchLinear(nn.Module):
-    """A linear map of every patch by itself, each with weights of its own.
+class Convolution(nn.Module):
+    """A convolution whose weights are one matrix, as Muon and packed weights want them.
 
     Args:
-        places: (P, I) numbers of a descriptor that make up each patch, or -1 for none.
-        units: U, outputs for each patch.
+        inputs: Channels.
+        outputs: Channels.
+        side: Of the kernel, odd; the borders are padded by half of it.
+        stride: Of the outputs.
     """
 
-    places: Tensor
-
-    def __init__(self, places: Tensor, units: int) -> None:
+    def __init__(self, inputs: int, outputs: int, side: int, stride: int = 1) -> None:
         super().__init__()
-        patches, inputs = places.shape
-        # Where there is none, the zero that is put behind the numbers.
-        places = places.where(places >= 0, places.max() + 1)
-        self.register_buffer("places", places, persistent=False)
-        self.weight = nn.Parameter(torch.empty(patches, inputs, units))
-        nn.init.uniform_(self.weight, -(inputs**-0.5), inputs**-0.5)
+        self.kernel = (inputs, side, side)
+        self.stride, self.padding = stride, side // 2
+        reach = (inputs * side**2) ** -0.5
+        self.weight = nn.Parameter(torch.empty(outputs, inputs * side**2).uniform_(-reach, reach))
+        self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, values: Tensor) -> Tensor:
-        """(N, P U) of (N, D)."""
-        # Rows of many numbers are gathered several times faster than single ones.
-        numbers = F.pad(values, (0, 1)).T.contiguous()
-        seen = numbers.index_select(0, self.places.flatten()).unflatten(0, self.places.shape)
-        return torch.bmm(seen.mT, self.weight).transpose(0, 1).flatten(1)
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, outputs, H', W') of (N, inputs, H, W)."""
+        kernels = self.weight.unflatten(1, self.kernel)
+        return F.conv2d(maps, kernels, self.bias, self.stride, self.padding)
+
+
+class Block(nn.Module):
+    """Two convolutions whose outputs are added to the inputs, as residual networks do.
+
+    It starts by passing its inputs on, through a linear map where size or channels change, so that
+    it needs no normalisation.
+
+    Args:
+        inputs: Channels.
+        outputs: Channels.
+        stride: 2 halves the size.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+        self.first = Convolution(inputs, outputs, 3, stride)
+        self.second = Convolution(outputs, outputs, 3)
+        nn.init.zeros_(self.second.weight)
+        changes = stride > 1 or inputs != outputs
+        self.shortcut = Convolution(inputs, outputs, 1) if changes else None
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, outputs, H / stride, W / stride), rounded up, of (N, inputs, H, W)."""
+        active = maps.relu()
+        change = self.second(self.first(active).relu())
+        if self.shortcut is None:
+            return maps + change
+        smaller = F.avg_pool2d(active, self.stride, ceil_mode=True)
+        return change + self.shortcut(smaller)
+
+
+def convolve(channels: int, stages: Stages) -> nn.Sequential:
+    """Convolutions of one map.
+
+    Args:
+        channels: Of the map.
+        stages: Channels and number of blocks of each; every one halves the size.
+    """
+    width = stages[0][0]
+    layers: list[nn.Module] = [Convolution(channels, width, 5, stride=2)]
+    for number, (outputs, blocks) in enumerate(stages):
+        for block in range(blocks):
+            layers.append(Block(width, outputs, stride=2 if number and not block else 1))
+            width = outputs
+    return nn.Sequential(*layers, nn.BatchNorm2d(width), nn.ReLU(), nn.Flatten())
 
 
 class ReadingHead(nn.Module):
@@ -100,132 +146,53 @@ class ReadingHead(nn.Module):
         return codes, log_sigma
 
 
-class FirstLook(nn.Module):
-    """Features of a whole aligned crop, patch by patch.
-
-    Args:
-        places: (P, I) numbers of a descriptor that make up each patch, or -1 for none.
-        units: Outputs of the first layer for each patch.
-        widths: Of the layers between these and the features.
-        features: Width of what is kept of a crop.
-        hidden: Width of the head.
-        dropout: Share of each layer's outputs that training leaves out.
-    """
-
-    center: Tensor
-    spread: Tensor
-
-    def __init__(
-        self,
-        places: Tensor,
-        units: int = 24,
-        widths: Sequence[int] = (512,),
-        features: int = 256,
-        hidden: int = 384,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__()
-        inputs, sizes = int(places.max()) + 1, [len(places) * units, *widths]
-        layers: list[nn.Module] = [PatchLinear(places, units)]
-        for size, width in zip(sizes, [*widths, features], strict=True):
-            layers += _activated(size, width, dropout)
-        self.trunk = nn.Sequential(*layers, nn.BatchNorm1d(features))
-        self.head = ReadingHead(features, hidden)
-        self.width = features
-        self.register_buffer("center", torch.zeros(inputs))
-        self.register_buffer("spread", torch.ones(inputs))
-
-    def adopt(self, descriptors: Tensor) -> None:
-        """Take over the units of the inputs from N typical crops."""
-        numbers = descriptors.float()
-        self.center.copy_(numbers.mean(0))
-        self.spread.copy_(numbers.std(0) + SMALLEST_SPREAD)
-
-    def forward(self, descriptors: Tensor) -> Tensor:
-        """(N, F) features of (N, D) descriptors, 0 to 255."""
-        features: Tensor = self.trunk((descriptors.float() - self.center) / self.spread)
-        return features
-
-
-class SecondLook(nn.Module):
-    """Features of the surroundings of landmarks, wherever the first look sees them.
-
-    What a mouth does is told from around the mouth's own points, which lie elsewhere on every face.
-
-    Args:
-        views: The windows that move over the crop, and (P,) which of the landmarks each of
-            these groups of windows follows.
-        landmarks: Q, how many are located.
-        first: Width of the first look's features.
-        units: Outputs of the first layer for each landmark and group of windows.
-        width: Of the layers between these and the features.
-        features: Width of what is kept of a crop.
-        hidden: Width of the head.
-        dropout: Share of each layer's outputs that training leaves out.
-    """
-
-    middle: Tensor
-    reach: Tensor
-
-    def __init__(
-        self,
-        views: Sequence[tuple[Sequence[Window], Tensor]],
-        landmarks: int,
-        first: int,
-        units: int = 32,
-        width: int = 640,
-        features: int = 256,
-        hidden: int = 384,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.finder = nn.Sequential(
-            nn.Linear(first, first), nn.GELU(), nn.Linear(first, 2 * landmarks)
-        )
-        self.close_ups = nn.ModuleList(CloseUp(*view, units) for view in views)
-        seen = units * sum(len(points) for _, points in views)
-        self.surroundings = nn.Sequential(*_activated(seen, width, dropout))
-        self.places = nn.Sequential(
-            nn.BatchNorm1d(2 * landmarks), nn.Linear(2 * landmarks, width, bias=False)
-        )
-        self.trunk = nn.Sequential(*_activated(width, features, dropout), nn.BatchNorm1d(features))
-        self.head = ReadingHead(features, hidden)
-        self.width = features
-        self.register_buffer("middle", torch.zeros(landmarks, 2))
-        self.register_buffer("reach", torch.ones(2))
-
-    def adopt(self, landmarks: Tensor) -> None:
-        """Take over the units of places from the (N, Q, 2) landmarks of typical crops."""
-        self.middle.copy_(landmarks.mean(0))
-        self.reach.copy_((landmarks - self.middle).flatten(0, 1).std(0))
-
-    def locate(self, first: Tensor) -> Tensor:
-        """(N, Q, 2) pixels of the crop where the landmarks lie, from the first look's features."""
-        return self.middle + self.reach * self.finder(first).unflatten(1, (-1, 2))
-
-    def forward(self, descriptors: Tensor, landmarks: Tensor) -> Tensor:
-        """(N, F) features of (N, D) descriptors, 0 to 255, around (N, Q, 2) landmarks."""
-        values = descriptors.float()
-        seen = torch.cat([close_up(values, landmarks) for close_up in self.close_ups], dim=1)
-        features: Tensor = self.trunk(self.surroundings(seen) + self.places(landmarks.flatten(1)))
-        return features
-
-
 class FaceNetwork(nn.Module):
     """Coefficients of descriptors of aligned crops, with how sure each action is.
 
+    The fine maps of eyes and mouth are convolved like that of the whole crop, each by weights of
+    its own.
+
     Args:
-        first: Looks at the whole crop.
-        second: Looks closer; what both read is averaged. Without it the first look is all.
+        maps: Four times (C, H, W), the place in a descriptor of each number of a map, or -1: the
+            whole crop, the eyes, the mouth, the tints.
+        crop: Stages of the convolutions of the whole crop, see `convolve`.
+        part: Of those of the eyes and of the mouth.
+        features: Width of what is kept of a crop.
+        hidden: Width of the head.
+        dropout: Share of the convolutions' outputs that training leaves out.
     """
 
     calibration: Tensor
     mean: Tensor
     std: Tensor
 
-    def __init__(self, first: FirstLook, second: SecondLook | None = None) -> None:
+    def __init__(
+        self,
+        maps: Sequence[Tensor],
+        crop: Stages,
+        part: Stages,
+        features: int = 384,
+        hidden: int = 512,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.first, self.second = first, second
+        self.shapes = [tuple(places.shape) for places in maps]
+        self.inputs = int(max(places.max() for places in maps)) + 1
+        for number, places in enumerate(maps):
+            # Where there is none, the zero that is put behind the numbers.
+            found = places.where(places >= 0, self.inputs).flatten()
+            self.register_buffer(f"places_{number}", found, persistent=False)
+        channels = [shape[0] for shape in self.shapes]
+        stages = (crop, part, part)
+        self.branches = nn.ModuleList(
+            convolve(count, own) for count, own in zip(channels, stages, strict=False)
+        )
+        self.dropout = nn.Dropout(dropout)
+        with torch.no_grad():
+            seen = self._convolved(torch.zeros(1, self.inputs)).shape[1]
+        self.gather = nn.Linear(seen, features, bias=False)
+        self.normalize = nn.BatchNorm1d(features)
+        self.head = ReadingHead(features, hidden)
         outputs = sum(OUTPUTS)
         self.register_buffer("calibration", torch.tensor([0.0, 1.0]))
         self.register_buffer("mean", torch.zeros(outputs))
@@ -238,12 +205,10 @@ class FaceNetwork(nn.Module):
         self.std.copy_(values.std(0).clamp(min=1e-3))
 
     def features(self, descriptors: Tensor) -> Tensor:
-        """(N, F) of (N, D) descriptors, 0 to 255: those of either look, side by side."""
-        first: Tensor = self.first(descriptors)
-        if self.second is None:
-            return first
-        second = self.second(descriptors, self.second.locate(first))
-        return torch.cat([first, second], dim=1)
+        """(N, F) of (N, D) descriptors, 0 to 255."""
+        seen = self.dropout(self._convolved(descriptors))
+        features: Tensor = self.normalize(self.gather(seen))
+        return features.float()
 
     def read(self, features: Tensor, neutral: Tensor | None = None) -> Reading:
         """Coefficients.
@@ -252,20 +217,9 @@ class FaceNetwork(nn.Module):
             features: (N, F) of the faces.
             neutral: (N, F) of the same people at rest, if known.
         """
-        looks = self._looks()
-        widths = [look.width for look in looks]
-        rest = [None] * len(looks) if neutral is None else neutral.split(widths, dim=1)
-        told = [
-            look.head(seen, at_rest)
-            for look, seen, at_rest in zip(looks, features.split(widths, dim=1), rest, strict=True)
-        ]
-        codes, log_sigma = (torch.stack(values).mean(0) for values in zip(*told, strict=True))
-        return self.decode(codes, log_sigma)
-
-    def decode(self, codes: Tensor, log_sigma: Tensor) -> Reading:
-        """What the outputs of a `ReadingHead` mean."""
+        codes, log_sigma = self.head(features, neutral)
         parts = (self.mean + self.std * codes).split(OUTPUTS, dim=1)
-        sigma = log_sigma.clamp(MIN_LOG_SIGMA, MAX_LOG_SIGMA).exp()
+        sigma = log_sigma.float().clamp(MIN_LOG_SIGMA, MAX_LOG_SIGMA).exp()
         return Reading(FaceCoefficients(*parts), sigma)
 
     def confidence(self, sigma: Tensor) -> Tensor:
@@ -281,11 +235,20 @@ class FaceNetwork(nn.Module):
         """Read (N, D) descriptors; `neutral` as for `read`."""
         return self.read(self.features(descriptors), neutral)
 
-    def _looks(self) -> list[FirstLook | SecondLook]:
-        return [self.first] if self.second is None else [self.first, self.second]
+    def _convolved(self, descriptors: Tensor) -> Tensor:
+        """(N, K) of (N, D): what the convolutions make of the maps, and the tints as they are."""
+        *maps, tints = self._maps(descriptors)
+        convolved = [branch(seen) for branch, seen in zip(self.branches, maps, strict=True)]
+        return torch.cat([*convolved, tints.flatten(1)], dim=1)
 
-
-def _activated(inputs: int, outputs: int, dropout: float) -> tuple[nn.Module, ...]:
-    """A linear layer of normalised and activated inputs."""
-    linear = nn.Linear(inputs, outputs, bias=False)
-    return nn.BatchNorm1d(inputs), nn.GELU(), nn.Dropout(dropout), linear
+    def _maps(self, descriptors: Tensor) -> list[Tensor]:
+        """Four times (N, C, H, W)."""
+        values = (descriptors.float() - LEVEL) / SPREAD
+        # Rows of many numbers are gathered several times faster than single ones.
+        numbers = F.pad(values, (0, 1)).T.contiguous()
+        return [
+            numbers.index_select(0, self.get_buffer(f"places_{number}"))
+            .T.unflatten(1, shape)
+            .contiguous(memory_format=torch.channels_last)
+            for number, shape in enumerate(self.shapes)
+        ]

@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from i2fet.perception.crop import CROP_SIZE
@@ -28,17 +27,14 @@ EYES = (slice(36, 60), slice(20, 108))
 MOUTH = (slice(88, 124), slice(36, 92))
 """Rows and columns of the crop that are described by fine cells as well."""
 
+SOFTNESS = 1.0
+"""Standard deviation of the blur, pixels, that makes sharp pictures look like soft ones."""
+
 DARKNESS = 0.03
 """Added before the square root, which makes changes in the shade count as those in the light."""
 
 FAINT = 0.0016
 """Changes much weaker than this are taken for noise."""
-
-PATCH, PATCH_STEP = 6, 3
-"""Side of the patches, and from each to the next, cells."""
-
-LEAST_OF_PATCH = 0.5
-"""Of a patch's cells, the share that must be described."""
 
 UNIT = 128
 MIDDLE = (slice(3, -3), slice(2, -2))
@@ -50,6 +46,7 @@ FACE = (0.49, 0.5, 0.48, 0.46)
 
 def describe(crop: Picture) -> NDArray[np.uint8]:
     """(D,) of a (160, 128, 3) RGB crop; D is `descriptor_size()`."""
+    crop = np.asarray(cv2.GaussianBlur(crop, (0, 0), SOFTNESS), np.uint8)
     light = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     strengths = _direction_strengths(np.sqrt(light + DARKNESS))
     kept, kept_tints = _kept(CELL), _kept(TINT_CELL)
@@ -77,26 +74,6 @@ def mirrored_places() -> NDArray[np.int64]:
         for numbers, order in zip(grids(), orders, strict=True)
     ]
     return np.concatenate(places)
-
-
-@cache
-def patches() -> NDArray[np.int64]:
-    """(P, I) numbers of a descriptor that belong together, as they describe one patch of the face.
-
-    Patches are squares that overlap by half. Where a patch leaves the described part of the crop,
-    and where it has fewer numbers than others, stands -1.
-    """
-    shared = []
-    for numbers in grids():
-        missing = [-(side - PATCH) % PATCH_STEP for side in numbers.shape[1:]]
-        padding = [(0, 0), *((0, cells) for cells in missing)]
-        padded = np.pad(numbers, padding, constant_values=-1)
-        squares = sliding_window_view(padded, (len(numbers), PATCH, PATCH))[0]
-        rows = squares[::PATCH_STEP, ::PATCH_STEP].reshape(-1, len(numbers) * PATCH**2)
-        rows = rows[(rows >= 0).mean(axis=1) >= LEAST_OF_PATCH]
-        fill = (0, DIRECTIONS * PATCH**2 - rows.shape[1])
-        shared.append(np.pad(rows, ((0, 0), fill), constant_values=-1))
-    return np.concatenate(shared)
 
 
 def grids() -> Iterator[NDArray[np.int64]]:

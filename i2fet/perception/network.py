@@ -15,40 +15,33 @@ from torch import Tensor
 from i2fet.errors import AssetError
 from i2fet.files import replacing
 from i2fet.heads.arkit import ArkitHead
-from i2fet.nn.face_network import FaceNetwork, FirstLook, SecondLook
-from i2fet.nn.half_bytes import GROUP, pack, unpack
-from i2fet.perception.close_ups import POINTS, views
-from i2fet.perception.descriptor import patches
+from i2fet.nn.face_network import FaceNetwork
+from i2fet.nn.packed_weights import BYTE, GROUP, HALF_BYTE, pack, unpack
+from i2fet.perception.descriptor import grids
 from i2fet.perception.fitting import embedding_hash
 
 NETWORK_FILE = Path(__file__).with_name("face_network.safetensors")
 REMEDY = "`make train-encoder` trains it, and the encoder 'landmarks' needs none"
 
-LARGE = 200_000
-"""Matrices of more entries are kept as half bytes."""
+LARGE, LARGEST = 200_000, 1_000_000
+"""Matrices of more entries are kept as bytes, and as half bytes."""
 
 STEPS = ".steps"
 
 
-def build_face_network(
-    first: Mapping[str, Any], second: Mapping[str, Any] | None = None
-) -> FaceNetwork:
+def build_face_network(**options: Any) -> FaceNetwork:
     """An untrained network that looks at what `describe` tells.
 
     Args:
-        first: Arguments of `FirstLook`, but for its places.
-        second: Those of `SecondLook`, but for what depends on the first and on the descriptor.
+        **options: Of `FaceNetwork`, but for its maps.
     """
-    glance = FirstLook(torch.from_numpy(patches()), **first)
-    if second is None:
-        return FaceNetwork(glance)
-    return FaceNetwork(glance, SecondLook(views(), len(POINTS), glance.width, **second))
+    return FaceNetwork([torch.from_numpy(numbers) for numbers in grids()], **options)
 
 
 def save_face_network(
     network: FaceNetwork, config: Mapping[str, Any], path: Path, head: ArkitHead, **metadata: str
 ) -> None:
-    """Write a network as safetensors; its matrices in half precision, the largest in half bytes.
+    """Write a network as safetensors; its matrices in half precision, large ones in fewer bits.
 
     Args:
         network: The network.
@@ -60,7 +53,8 @@ def save_face_network(
     state: dict[str, Tensor] = {}
     for key, value in network.state_dict().items():
         if value.ndim > 1 and value.numel() > LARGE and value.shape[-1] % GROUP == 0:
-            state[key], state[key + STEPS] = pack(value)
+            levels = HALF_BYTE if value.numel() > LARGEST else BYTE
+            state[key], state[key + STEPS] = pack(value, levels)
         else:
             state[key] = (value.half() if value.ndim > 1 else value).contiguous()
     known = {"config": json.dumps(config), "embedding": embedding_hash(head), "head": head.name}
@@ -85,7 +79,7 @@ def load_face_network(path: Path, head: ArkitHead) -> FaceNetwork:
             state[packed] = unpack(state[packed], state.pop(key))
         network = build_face_network(**json.loads(metadata["config"]))
         network.load_state_dict(state)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise AssetError(f"the face network {path} is broken ({reason}); {REMEDY}") from error
     if metadata.get("embedding") != embedding_hash(head):

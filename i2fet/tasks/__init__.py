@@ -2,7 +2,7 @@
 
 from i2fet.tasks.base import BaseTask, DataSource
 from i2fet.tasks.classifier import ExpressionClassifierTask
-from i2fet.tasks.face_encoder import FirstLookTask, SecondLookTask
+from i2fet.tasks.face_encoder import FaceEncoderTask
 from i2fet.tasks.i2fet import I2FETTask
 from i2fet.tasks.instruction_reader import InstructionReaderTask
 from i2fet.tasks.matching import MatchingTask
@@ -14,12 +14,11 @@ __all__ = [
     "BaseTask",
     "DataSource",
     "ExpressionClassifierTask",
-    "FirstLookTask",
+    "FaceEncoderTask",
     "I2FETTask",
     "InstructionReaderTask",
     "MatchingTask",
     "MotionClipTask",
     "NEDTask",
-    "SecondLookTask",
     "WordNamerTask",
 ]

@@ -10,14 +10,12 @@ from datamodules.album import FACES, AlbumDataModule, AlbumDataset, Page, read_p
 from experiments import ship_encoder
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
-from i2fet.errors import CheckpointError
 from i2fet.heads import ArkitHead
 from i2fet.perception.crop import CROP_SIZE, STEADY, Aligner
 from i2fet.perception.descriptor import descriptor_size, mirrored_places
 from i2fet.perception.mirror import Mirror
 from i2fet.perception.network import load_face_network
-from i2fet.tasks import FirstLookTask, SecondLookTask
-from i2fet.tasks.face_encoder import FaceEncoderTask
+from i2fet.tasks import FaceEncoderTask
 from tests.quiet_trainer import make_trainer
 
 PEOPLE = 3
@@ -106,34 +104,24 @@ def test_training_learns_and_ships(
         people=PEOPLE, val_people=PEOPLE, batch_people=PEOPLE, folder=str(folder), workers=1
     )
     data.setup("fit")
-    look = {"features": 16, "hidden": 32, "learning_rate": 1e-2}
-    task = FirstLookTask(widths=(64, 32), **look)
-    _train(task, data, tmp_path / "first.ckpt")
-    closer = SecondLookTask(str(tmp_path / "first.ckpt"), units=4, width=32, **look)
-    assert not closer.network.first.training
-    before = {name: value.clone() for name, value in task.network.first.state_dict().items()}
-    checkpoint, shipped = tmp_path / "second.ckpt", tmp_path / "network.safetensors"
-    _train(closer, data, checkpoint)
-    for name, value in closer.network.first.state_dict().items():
-        assert torch.equal(value, before[name])
+    task = FaceEncoderTask(
+        crop=[(8, 1), (16, 1)], part=[(16, 1)], features=64, hidden=32, learning_rate=1e-2
+    )
+    checkpoint, shipped = tmp_path / "last.ckpt", tmp_path / "network.safetensors"
+    _train(task, data, checkpoint)
     ship_encoder.main([str(checkpoint), "--output", str(shipped)])
     assert "3 synthetic people" in capsys.readouterr().out
     network, numbers = load_face_network(shipped, head), data.val.tensors["descriptors"]
-    expected = closer.network.eval()(numbers).coefficients.expression
+    expected = task.network.eval()(numbers).coefficients.expression
     seen = network(numbers).coefficients.expression
     torch.testing.assert_close(seen, expected, atol=0.1, rtol=0)
     assert network.calibration[1] != 1
 
 
-def test_the_second_look_needs_a_first(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"none\.ckpt cannot be read"):
-        SecondLookTask(str(tmp_path / "none.ckpt"))
-
-
 def _train(task: FaceEncoderTask, data: AlbumDataModule, checkpoint: Path) -> None:
     """Training must lower the loss of the training people."""
     trainer = make_trainer(checkpoint.parent, 60)
-    task.adopt(*data.typical())
+    task.network.adopt(data.typical())
     first = _loss(task, data)
     trainer.fit(task, datamodule=data)
     assert -1 <= trainer.callback_metrics["val/r"] <= 1
@@ -143,8 +131,9 @@ def _train(task: FaceEncoderTask, data: AlbumDataModule, checkpoint: Path) -> No
 
 @torch.no_grad()
 def _loss(task: FaceEncoderTask, data: AlbumDataModule) -> float:
-    descriptors, faces = data.typical()
+    tensors = data.train.tensors
     task.eval()
-    value = sum(task.losses(task.network(descriptors), faces).values())
+    reading = task.network(tensors["descriptors"])
+    value = sum(task.losses(reading, faces_of(tensors)).values())
     task.train()
     return float(value)

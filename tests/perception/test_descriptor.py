@@ -8,12 +8,10 @@ from i2fet.perception.crop import CROP_SIZE
 from i2fet.perception.descriptor import (
     CELL,
     DIRECTIONS,
-    PATCH,
     _direction_strengths,
     describe,
     descriptor_size,
     mirrored_places,
-    patches,
 )
 
 
@@ -35,24 +33,6 @@ def test_a_mirrored_crop_is_described_by_the_mirrored_places(crop: np.ndarray) -
     mirrored = describe(np.ascontiguousarray(crop[:, ::-1])).astype(int)
     assert np.abs(mirrored - describe(crop)[places]).max() <= 1
     assert np.abs(mirrored - describe(crop)).max() > 50
-
-
-def test_patches_show_all_of_a_face_and_overlap() -> None:
-    numbers, times = np.unique(patches(), return_counts=True)
-    np.testing.assert_array_equal(numbers, np.arange(-1, descriptor_size()))
-    assert times[1:].max() == 4
-    assert 3 < times[1:].mean() < 4
-
-
-def test_a_spot_is_seen_by_the_patches_around_it_alone(crop: np.ndarray) -> None:
-    rows = patches()
-    spotted = crop.copy()
-    cv2.circle(spotted, (64, 20), 3, (255, 0, 0), -1)
-    changed = np.abs(describe(spotted).astype(int) - describe(crop)) > 20
-    seeing = (np.append(changed, False)[rows]).any(axis=1)
-    assert seeing.any()
-    # A spot of two cells and what the histograms blur, within patches of six that overlap.
-    assert seeing.sum() <= 3 * (2 + 2 * 3 // (PATCH // 2)) ** 2
 
 
 @pytest.mark.parametrize("direction", range(DIRECTIONS))

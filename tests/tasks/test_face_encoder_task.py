@@ -6,7 +6,7 @@ from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
 from i2fet.heads import ArkitHead
 from i2fet.perception.fitting import fitted_points
-from i2fet.tasks import FirstLookTask
+from i2fet.tasks import FaceEncoderTask
 
 
 def test_landmarks_lie_where_the_head_is_drawn(head: ArkitHead) -> None:
@@ -19,7 +19,7 @@ def test_landmarks_lie_where_the_head_is_drawn(head: ArkitHead) -> None:
     )
     pixels = project(fitted_points(head, head.vertices(faces)), faces.camera, 2, 2)[..., :2]
     expected = (pixels - 1) * torch.tensor([1.0, -1.0])
-    task = FirstLookTask(widths=(8, 8), features=8, hidden=8)
+    task = FaceEncoderTask(crop=[(4, 1)], part=[(4, 1)], features=8, hidden=8)
     torch.testing.assert_close(task.landmarks(faces), expected, atol=1e-4, rtol=0)
     moved = FaceCoefficients(**{**vars(faces), "camera": faces.camera + torch.tensor([0, 0.01, 0])})
     assert (task.landmark_distance(moved, faces) > 5).all()
