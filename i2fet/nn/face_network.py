@@ -182,10 +182,9 @@ class FaceNetwork(nn.Module):
             # Where there is none, the zero that is put behind the numbers.
             found = places.where(places >= 0, self.inputs).flatten()
             self.register_buffer(f"places_{number}", found, persistent=False)
-        channels = [shape[0] for shape in self.shapes]
-        stages = (crop, part, part)
         self.branches = nn.ModuleList(
-            convolve(count, own) for count, own in zip(channels, stages, strict=False)
+            convolve(shape[0], stages)
+            for shape, stages in zip(self.shapes[:-1], (crop, part, part), strict=True)
         )
         self.dropout = nn.Dropout(dropout)
         with torch.no_grad():

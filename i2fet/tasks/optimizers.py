@@ -94,7 +94,8 @@ def trapezoid(task: LightningModule, optimizer: Optimizer, warmup: float, cooldo
     steps = int(task.trainer.estimated_stepping_batches)
 
     def factor(step: int) -> float:
-        return min(1.0, (step + 1) / (warmup * steps), (steps - step) / (cooldown * steps))
+        rise, fall = max(warmup * steps, 1.0), max(cooldown * steps, 1.0)
+        return min(1.0, (step + 1) / rise, (steps - step) / fall)
 
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     return [optimizer], [{"scheduler": scheduler, "interval": "step"}]

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from i2fet.perception import descriptor
 from i2fet.perception.crop import CROP_SIZE
 from i2fet.perception.descriptor import (
     CELL,
@@ -33,6 +34,19 @@ def test_a_mirrored_crop_is_described_by_the_mirrored_places(crop: np.ndarray) -
     mirrored = describe(np.ascontiguousarray(crop[:, ::-1])).astype(int)
     assert np.abs(mirrored - describe(crop)[places]).max() <= 1
     assert np.abs(mirrored - describe(crop)).max() > 50
+
+
+def test_a_soft_picture_is_described_nearly_like_a_sharp_one(
+    crop: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soft = cv2.GaussianBlur(crop, (0, 0), 1)
+
+    def difference() -> float:
+        return float(np.abs(describe(soft).astype(int) - describe(crop)).mean())
+
+    softened = difference()
+    monkeypatch.setattr(descriptor, "SOFTNESS", 0.01)
+    assert 0 < softened < 0.7 * difference()
 
 
 @pytest.mark.parametrize("direction", range(DIRECTIONS))

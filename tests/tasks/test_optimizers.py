@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import AdamW, Muon
 from torch.optim.lr_scheduler import LambdaLR
 
-from i2fet.tasks.optimizers import MuonAndAdamW
+from i2fet.tasks.optimizers import MuonAndAdamW, trapezoid
 
 
 def network() -> nn.Module:
@@ -66,3 +68,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one() -> None:
     steps(whole, optimizer)
     steps(resumed, again)
     assert_equal(whole, resumed)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_the_rate_rises_and_falls(share: float) -> None:
+    model = network()
+    optimizer = MuonAndAdamW(model.parameters(), 1.0, 0.0)
+    trainer = SimpleNamespace(estimated_stepping_batches=10)
+    _, [schedule] = trapezoid(SimpleNamespace(trainer=trainer), optimizer, share, share)
+    rates = []
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule["scheduler"].step()
+    longest = max(10 * share, 1)
+    expected = [min(1, (step + 1) / longest, (10 - step) / longest) for step in range(10)]
+    assert rates == pytest.approx(expected)
+    assert optimizer.param_groups[0]["lr"] == 0
