@@ -21,7 +21,7 @@ from torch.utils.data import (
     SequentialSampler,
 )
 
-from datamodules.cache import load_or_build
+from datamodules.cache import is_current, load_or_build
 from datamodules.corpus import corpus_head
 from datamodules.face_crops import Studio
 from datamodules.parallel import count_workers, share_out
@@ -32,7 +32,7 @@ from i2fet.perception.mirror import Mirror
 Batch = dict[str, Tensor]
 Tensors = dict[str, Tensor]
 
-ALBUM_VERSION = "2"
+ALBUM_VERSION = "3"
 """Changes whenever the same seed gives other pictures."""
 
 PAGE_PEOPLE = 64
@@ -65,14 +65,18 @@ class Page:
         """The page's file."""
         return self.folder / f"{self.seed}-{self.number:05d}.safetensors"
 
+    @property
+    def key(self) -> dict[str, str]:
+        """What the page is made from."""
+        return {"version": ALBUM_VERSION, "seed": str(self.seed), "page": str(self.number)}
+
 
 def read_page(page: Page) -> Tensors:
     """Descriptors (512, D) uint8 and coefficients of 64 people, 8 pictures each.
 
     They are photographed unless that has been done before.
     """
-    key = {"version": ALBUM_VERSION, "seed": str(page.seed), "page": str(page.number)}
-    return load_or_build(page.path, key, partial(_photograph, page))
+    return load_or_build(page.path, page.key, partial(_photograph, page))
 
 
 def _photograph(page: Page) -> Tensors:
@@ -85,8 +89,7 @@ def _photograph(page: Page) -> Tensors:
 
 def _ensure_page(page: Page) -> None:
     """As `read_page`, for a process that has no use for the page itself."""
-    if not page.path.exists():
-        read_page(page)
+    read_page(page)
 
 
 class AlbumDataset(Dataset[Batch]):
@@ -160,8 +163,8 @@ class AlbumDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Photograph everyone who is not in the album yet."""
-        missing = [page for pages in self._pages().values() for page in pages]
-        missing = [page for page in missing if not page.path.exists()]
+        pages = [page for part in self._pages().values() for page in part]
+        missing = [page for page in pages if not is_current(page.path, page.key)]
         workers = count_workers(self.hparams["workers"], len(missing))
         done = share_out(_ensure_page, missing, workers)
         for _ in track(done, "Photographing synthetic people", total=len(missing)):

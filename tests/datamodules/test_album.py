@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from datamodules import album
-from datamodules.album import FACES, AlbumDataModule, AlbumDataset, Page, read_page
+from datamodules.album import FACES, AlbumDataModule, AlbumDataset, Page, Tensors, read_page
+from datamodules.cache import is_current
 from experiments import ship_encoder
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
@@ -34,15 +36,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(folder: Path) -> dict[str, torch.Tensor]:
+def page(folder: Path) -> Tensors:
     return read_page(Page(folder, 0, 1))
 
 
-def faces_of(tensors: dict[str, torch.Tensor]) -> FaceCoefficients:
+def faces_of(tensors: Tensors) -> FaceCoefficients:
     return FaceCoefficients(*(tensors[name] for name in album.COEFFICIENTS))
 
 
-def test_a_page_holds_people_who_begin_at_rest(page: dict[str, torch.Tensor]) -> None:
+def test_a_page_holds_people_who_begin_at_rest(page: Tensors) -> None:
     assert page["descriptors"].shape == (PEOPLE * FACES, descriptor_size())
     assert page["descriptors"].dtype == torch.uint8
     people = page["shape"].unflatten(0, (PEOPLE, FACES))
@@ -51,9 +53,7 @@ def test_a_page_holds_people_who_begin_at_rest(page: dict[str, torch.Tensor]) ->
     assert (amount[:, 0] < amount[:, 1:].mean(1)).all()
 
 
-def test_crops_show_eyes_and_nose_in_their_place(
-    page: dict[str, torch.Tensor], head: ArkitHead
-) -> None:
+def test_crops_show_eyes_and_nose_in_their_place(page: Tensors, head: ArkitHead) -> None:
     faces = faces_of(page)
     points = head.landmarks(project(head.vertices(faces), faces.camera, *CROP_SIZE))
     away = (points[:, list(STEADY), :2] - Aligner(head).targets).norm(dim=-1)
@@ -61,14 +61,29 @@ def test_crops_show_eyes_and_nose_in_their_place(
     assert away[frontal].mean() < 4
 
 
-def test_the_same_page_again(page: dict[str, torch.Tensor], folder: Path, tmp_path: Path) -> None:
+def test_the_same_page_again(page: Tensors, folder: Path, tmp_path: Path) -> None:
     for again in (read_page(Page(folder, 0, 1)), read_page(Page(tmp_path, 0, 1))):
         assert all((again[name] == values).all() for name, values in page.items())
     other = read_page(Page(tmp_path, 0, 2))
     assert not (other["shape"] == page["shape"]).all()
 
 
-def test_batches_hold_each_person_at_rest_and_others(page: dict[str, torch.Tensor]) -> None:
+def test_an_album_of_another_version_is_photographed_anew(
+    folder: Path, page: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = AlbumDataModule(people=1, val_people=1, folder=str(tmp_path), workers=1)
+    for number in range(2):
+        shutil.copy(Page(folder, 0, 1).path, Page(tmp_path, 0, number).path)
+    kept = Page(tmp_path, 0, 1)
+    before = kept.path.stat().st_mtime_ns
+    data.prepare_data()
+    assert kept.path.stat().st_mtime_ns == before
+    monkeypatch.setattr(album, "ALBUM_VERSION", "another")
+    data.prepare_data()
+    assert all(is_current(made.path, made.key) for made in (Page(tmp_path, 0, 0), kept))
+
+
+def test_batches_hold_each_person_at_rest_and_others(page: Tensors) -> None:
     dataset = AlbumDataset([page], faces=3)
     batch = dataset[[2, 0]]
     assert len(dataset) == PEOPLE
@@ -79,7 +94,7 @@ def test_batches_hold_each_person_at_rest_and_others(page: dict[str, torch.Tenso
     assert (batch["shape"][:3] == page["shape"][2 * FACES]).all()
 
 
-def test_half_of_the_people_are_mirrored(page: dict[str, torch.Tensor], head: ArkitHead) -> None:
+def test_half_of_the_people_are_mirrored(page: Tensors, head: ArkitHead) -> None:
     mirror, places = Mirror(head), torch.from_numpy(mirrored_places())
     dataset = AlbumDataset([page], faces=2, mirror=mirror)
     torch.manual_seed(0)
