@@ -17,6 +17,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+from i2fet.errors import I2fetError
 from i2fet.files import replacing
 from i2fet.runs import run_folder
 
@@ -73,6 +74,15 @@ class TrainingCLI(LightningCLI):
         """Keep what was asked for, before a checkpoint changes it."""
         super().parse_arguments(parser, args)
         self.asked = self.config.clone()
+
+    def instantiate_classes(self) -> None:
+        """Make model and data; an error of theirs is raised as it is, not within the parser's."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if isinstance(error.__cause__, I2fetError):
+                raise error.__cause__ from None
+            raise
 
     def before_instantiate_classes(self) -> None:
         """Compare what was asked for with what the checkpoint brings, and choose a device."""

@@ -195,3 +195,12 @@ def test_options_that_contradict_each_other_are_told(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("i2fet: ")
     assert "ModelCheckpoint" in error
+
+
+def test_sizes_that_a_model_refuses_are_told_in_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parts = ["--model=i2fet.tasks.FaceEncoderTask", "--data=datamodules.album.AlbumDataModule"]
+    assert main(["fit", *parts, "--model.features=0"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error == "i2fet: features is 0; give a number from 1 on"

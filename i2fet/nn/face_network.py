@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, prod
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +114,11 @@ def convolve(channels: int, stages: Stages) -> nn.Sequential:
     return nn.Sequential(*layers, nn.BatchNorm2d(width), nn.ReLU(), nn.Flatten())
 
 
+def count_outputs(sides: Sequence[int], stages: Stages) -> int:
+    """How many numbers `convolve` makes of a map of these sides."""
+    return stages[-1][0] * prod(ceil(side / 2 ** len(stages)) for side in sides)
+
+
 class ReadingHead(nn.Module):
     """What features tell, alone or beside those of the same person at rest.
 
@@ -182,13 +188,11 @@ class FaceNetwork(nn.Module):
             # Where there is none, the zero that is put behind the numbers.
             found = places.where(places >= 0, self.inputs).flatten()
             self.register_buffer(f"places_{number}", found, persistent=False)
-        self.branches = nn.ModuleList(
-            convolve(shape[0], stages)
-            for shape, stages in zip(self.shapes[:-1], (crop, part, part), strict=True)
-        )
+        *convolved, tints = self.shapes
+        branches = list(zip(convolved, (crop, part, part), strict=True))
+        self.branches = nn.ModuleList(convolve(shape[0], stages) for shape, stages in branches)
         self.dropout = nn.Dropout(dropout)
-        with torch.no_grad():
-            seen = self._convolved(torch.zeros(1, self.inputs)).shape[1]
+        seen = sum(count_outputs(shape[1:], stages) for shape, stages in branches) + prod(tints)
         self.gather = nn.Linear(seen, features, bias=False)
         self.normalize = nn.BatchNorm1d(features)
         self.head = ReadingHead(features, hidden)

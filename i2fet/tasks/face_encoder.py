@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +13,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.regression import PearsonCorrCoef
 
 from i2fet.coefficients import EXPRESSION_SIZE, SHAPE_SIZE, FaceCoefficients
+from i2fet.errors import OptionError
 from i2fet.heads.arkit import load_arkit_head
 from i2fet.heads.skinning import rotation_matrices
 from i2fet.nn.face_network import ACTIONS, Reading, Stages
@@ -23,11 +24,29 @@ from i2fet.tasks.optimizers import MuonAndAdamW, trapezoid
 
 Batch = dict[str, Tensor]
 
-NETWORK = ("crop", "part", "features", "hidden", "dropout")
+STAGES, WIDTHS = ("crop", "part"), ("features", "hidden")
+NETWORK = (*STAGES, *WIDTHS, "dropout")
 """Hyperparameters that are the network's."""
 
 READINGS = ("", "_neutral")
 """Suffixes of what is logged of a reading without and with the person's face at rest."""
+
+
+def check_sizes(config: Mapping[str, Any]) -> None:
+    """Refuse sizes of which no network can be made.
+
+    Raises:
+        OptionError: If there are no stages, or a size is below 1.
+    """
+    for name in STAGES:
+        if not config[name] or min(number for stage in config[name] for number in stage) < 1:
+            raise OptionError(
+                f"{name} is {config[name]}; give one or several stages, each as "
+                "[channels, blocks], from 1 on"
+            )
+    for name in WIDTHS:
+        if config[name] < 1:
+            raise OptionError(f"{name} is {config[name]}; give a number from 1 on")
 
 
 class FaceEncoderTask(LightningModule):
@@ -54,6 +73,9 @@ class FaceEncoderTask(LightningModule):
         pose_weight: Of that of rotation and camera.
         landmark_weight: Of the landmarks' distance.
         sigma_weight: Of the likelihood.
+
+    Raises:
+        OptionError: If there are no stages, or one of the network's sizes is below 1.
     """
 
     def __init__(
@@ -74,6 +96,7 @@ class FaceEncoderTask(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_sizes(self.config)
         self.network = build_face_network(**self.config)
         head = load_arkit_head()
         self.head, self.basis = head, LandmarkBasis(head)

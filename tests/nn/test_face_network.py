@@ -17,6 +17,8 @@ from i2fet.nn.face_network import (
     Convolution,
     FaceNetwork,
     Reading,
+    convolve,
+    count_outputs,
 )
 
 SHAPES = ((2, 8, 6), (2, 3, 5), (2, 4, 4), (3, 2, 2))
@@ -70,6 +72,13 @@ def test_a_block_starts_by_passing_its_inputs_on(outputs: int, stride: int) -> N
     torch.testing.assert_close(block(images), passed)
     torch.nn.init.normal_(block.second.weight)
     assert not torch.allclose(block(images), passed)
+
+
+@pytest.mark.parametrize("sides", [(7, 10), (1, 2), (8, 5)])
+@pytest.mark.parametrize("stages", [[(3, 1)], [(3, 1), (4, 2)], [(2, 1), (3, 1), (5, 1)]])
+def test_outputs_are_counted(sides: tuple[int, int], stages: list[tuple[int, int]]) -> None:
+    outputs = convolve(2, stages).eval()(torch.rand(1, 2, *sides))
+    assert outputs.shape[1] == count_outputs(sides, stages)
 
 
 def test_maps_hold_each_number_in_its_place(network: FaceNetwork) -> None:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 
 from i2fet.camera import project
 from i2fet.coefficients import FaceCoefficients
+from i2fet.errors import OptionError
 from i2fet.heads import ArkitHead
 from i2fet.perception.fitting import fitted_points
 from i2fet.tasks import FaceEncoderTask
@@ -24,3 +28,13 @@ def test_landmarks_lie_where_the_head_is_drawn(head: ArkitHead) -> None:
     moved = FaceCoefficients(**{**vars(faces), "camera": faces.camera + torch.tensor([0, 0.01, 0])})
     assert (task.landmark_distance(moved, faces) > 5).all()
     assert (task.landmark_distance(faces, faces) == 0).all()
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"crop": []}, {"part": [(8, 0)]}, {"crop": [(0, 1)]}, {"features": 0}]
+)
+def test_sizes_of_no_network_are_answered_in_one_sentence(sizes: dict[str, Any]) -> None:
+    name, value = next(iter(sizes.items()))
+    with pytest.raises(OptionError) as refused:
+        FaceEncoderTask(**sizes)
+    assert str(refused.value).startswith(f"{name} is {value}; give ")
