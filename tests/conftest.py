@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from i2fet.heads import ArkitHead, load_head
 
+# Sums are rounded alike in the processes that tests start and in the one that runs them.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def head() -> ArkitHead:
