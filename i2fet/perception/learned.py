@@ -41,7 +41,7 @@ HOLD = 1000.0
 SWAY_GIVE = 0.0016
 """Radians by which landmarks may turn the jaw about its other axes."""
 
-TURN_GIVE = 0.005
+TURN_GIVE = 0.001
 """The same of the head, whose rotation they tell less well than the network."""
 
 REFINEMENT = FitSettings(noise=0.002, steps=3)

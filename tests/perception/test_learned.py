@@ -243,7 +243,7 @@ def test_reading_again_mends_the_alignment(
         first.append(alignment.shift)
         second.append(shipped._nearer(reading.coefficients).after(alignment).shift)
     once, twice = (torch.cat(shifts[1:]) - shifts[0] for shifts in (first, second))
-    assert twice.norm(dim=1).mean() < once.norm(dim=1).mean() / 2
+    assert twice.norm(dim=1).mean() < once.norm(dim=1).mean() * 2 / 3
 
 
 def test_the_shipped_network_is_small_and_the_default(shipped: LearnedFaceEncoder) -> None:
