@@ -113,7 +113,7 @@ class LearnedFaceEncoder:
     def _nearer(self, faces: FaceCoefficients) -> Alignment:
         """From (N,) crops to others, aligned by the landmarks that the network saw in them.
 
-        These lie where they did in training, other than MediaPipe's.
+        These lie nearer to the head's own than MediaPipe's.
         """
         head = self.fitter.head
         seen = project(head.landmarks(head.vertices(faces)), faces.camera, *CROP_SIZE)
