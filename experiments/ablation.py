@@ -20,6 +20,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from i2fet.face_spaces import COEFFICIENTS, MESH
 from i2fet.files import replacing
 from i2fet.markdown import markdown_table
 from i2fet.matching import TOPS
+from i2fet.perception import load_face_encoder
 from i2fet.tasks import I2FETTask
 
 EXPERIMENTS = Path(__file__).parent
@@ -197,14 +199,22 @@ def configuration(setting: Setting, row: Row, seed: int, folder: Path) -> dict[s
     return config
 
 
+@cache
+def reader_hash() -> str:
+    """Of the default face encoder: what another one reads is other data."""
+    return load_face_encoder().fingerprint
+
+
 def run_folder(setting: Setting, row: Row, seed: int) -> Path:
     """Where a run is kept: rows with the same recipe and options share it."""
-    options = {
+    options: dict[str, Any] = {
         "setting": asdict(setting),
         "recipe": _recipe(setting, row),
         "model": _departures(row),
         "data": dict(row.data),
     }
+    if setting.coefficients == "perceived":
+        options["reader"] = reader_hash()
     text = json.dumps(options, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     return OUT / "runs" / f"{setting.data}-{setting.size}-{digest}-{seed}"

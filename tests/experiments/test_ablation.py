@@ -126,6 +126,18 @@ def test_what_was_run_is_not_run_again(setting: Setting, calls: list[Arguments])
     assert len(new) == SIZES["default"].seeds, "only the row without the pose loss is new"
 
 
+def test_what_another_face_encoder_read_is_run_again(
+    setting: Setting, calls: list[Arguments], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    perceived = replace(setting, coefficients="perceived")
+    for made, encoder in enumerate(("one", "one", "another")):
+        monkeypatch.setattr(ablation, "reader_hash", lambda encoder=encoder: encoder)
+        make_table("caft", setting, workers=1)
+        make_table("caft", perceived, workers=1)
+        trainings = 2 * SIZES["default"].seeds
+        assert len(of("fit", calls)) == trainings * (3 if made == 2 else 2)
+
+
 def test_an_interrupted_training_goes_on(setting: Setting, calls: list[Arguments]) -> None:
     row = load_grid("caft").rows[0]
     folder = run_folder(setting, row, 0)
