@@ -134,7 +134,8 @@ class AlbumDataset(Dataset[Batch]):
 class AlbumDataModule(LightningDataModule):
     """Synthetic people for `FaceEncoderTask`, photographed once and kept on disk.
 
-    An interrupted album is continued. A person takes about 100 kB, on disk and in memory.
+    An interrupted album is continued. A person takes about 130 kB, on disk and in memory, where it
+    is twice that while the album is read.
 
     Args:
         people: To train on; rounded up to pages of 64.
