@@ -12,6 +12,7 @@ import argparse
 from dataclasses import dataclass
 
 import torch
+from scipy.stats import median_abs_deviation
 from torch import Tensor
 
 from datamodules.corpus import corpus_head
@@ -56,13 +57,10 @@ class AlignmentErrors:
     @property
     def spread(self) -> tuple[float, float, float]:
         """Standard deviations of shift, pixels, of zoom and of tilt, hardly moved by outliers."""
-        shift = torch.cat([self.towards - self.towards.median(), self.down])
-        return _spread(shift), _spread(self.zoom), _spread(self.tilt)
-
-
-def _spread(values: Tensor) -> float:
-    """Standard deviation by the median distance from the median, as if normally distributed."""
-    return float(1.4826 * (values - values.median()).abs().median())
+        aside = torch.cat([self.towards - self.towards.median(), self.down])
+        parts = (aside, self.zoom, self.tilt)
+        shift, zoom, tilt = (float(median_abs_deviation(part, scale="normal")) for part in parts)
+        return shift, zoom, tilt
 
 
 def measure(photos: Photos, head: ArkitHead) -> AlignmentErrors:

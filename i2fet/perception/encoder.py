@@ -26,7 +26,7 @@ from i2fet.perception.fitting import (
 from i2fet.perception.images import Photo, Picture, load_photo
 from i2fet.perception.landmarks import LANDMARKS, DetectedFace, LandmarkDetector
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 """Changes whenever the same picture gives other coefficients, which makes caches stale."""
 
 MIN_FACE_WIDTH = 32
