@@ -17,7 +17,7 @@ from i2fet.camera import project
 from i2fet.coefficients import EXPRESSION_SIZE, FaceCoefficients
 from i2fet.emotions import Emotion
 from i2fet.heads import ArkitHead
-from i2fet.perception.crop import CROP_SIZE, EYE_LEVEL, Aligner, Alignment, in_crop
+from i2fet.perception.crop import BETWEEN_EYES, CROP_SIZE, Aligner, Alignment, in_crop
 from i2fet.perception.fitting import SIDED
 
 TURN = (0.14, 0.20, 0.06)
@@ -123,9 +123,7 @@ def sample_misalignment(yaw: Array, rng: Generator) -> Alignment:
     shift[:, 0] += degree * (DRAG * yaw).clip(-MOST_DRAG, MOST_DRAG)
     factor = np.exp(zoom + 1j * tilt)
     turn = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]]).transpose(2, 0, 1)
-    height, width = CROP_SIZE
-    eyes = np.array([width / 2, EYE_LEVEL * height])
-    shift += eyes - turn @ eyes
+    shift += BETWEEN_EYES - turn @ BETWEEN_EYES
     return Alignment(torch.from_numpy(turn).float(), torch.from_numpy(shift).float())
 
 

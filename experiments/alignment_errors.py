@@ -21,7 +21,7 @@ from experiments.synthetic_faces import SIZE, Photos, take_photos
 from i2fet.camera import project
 from i2fet.heads import ArkitHead
 from i2fet.markdown import markdown_table
-from i2fet.perception.crop import CROP_SIZE, EYE_LEVEL, Aligner, Alignment
+from i2fet.perception.crop import BETWEEN_EYES, Aligner, Alignment
 from i2fet.perception.encoder import find_faces
 from i2fet.perception.landmarks import LandmarkDetector
 
@@ -75,8 +75,7 @@ def measure(photos: Photos, head: ArkitHead) -> AlignmentErrors:
 
 def errors_of(off: Alignment, yaw: Tensor) -> AlignmentErrors:
     """How far (N,) similarities move well aligned crops of faces of (N,) yaw, radians."""
-    height, width = CROP_SIZE
-    eyes = torch.tensor([width / 2, EYE_LEVEL * height]).expand(len(yaw), 1, 2)
+    eyes = torch.tensor(BETWEEN_EYES).expand(len(yaw), 1, 2)
     shift = (off(eyes) - eyes)[:, 0]
     zoom = torch.linalg.det(off.turn).sqrt().log()
     tilt = torch.atan2(off.turn[:, 1, 0], off.turn[:, 0, 0])

@@ -24,8 +24,8 @@ OTHER_SIDE = (3, 2, 1, 0, 4, 5, 6, 7, 9, 8)
 """Of `STEADY`, the place of each one's counterpart on the other side."""
 
 PIXELS_PER_METRE = 800.0
-EYE_LEVEL = 0.30
-"""Share of the crop's height above the eyes."""
+BETWEEN_EYES = (0.5 * CROP_SIZE[1], 0.3 * CROP_SIZE[0])
+"""Where the crop has the middle between the eyes, pixels right and down."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,8 @@ class Aligner:
         # Symmetric, so that the crop of a mirrored picture is the mirrored crop.
         points = (points + points[list(OTHER_SIDE)] * torch.tensor([-1.0, 1.0])) / 2
         eyes = points[:4].mean(0)
-        height, width = CROP_SIZE
-        place = torch.tensor([width / 2, EYE_LEVEL * height])
-        self.targets = (points - eyes) * PIXELS_PER_METRE * torch.tensor([1.0, -1.0]) + place
+        flip = torch.tensor([1.0, -1.0])
+        self.targets = (points - eyes) * PIXELS_PER_METRE * flip + torch.tensor(BETWEEN_EYES)
 
     def align(self, landmarks: Tensor) -> Alignment:
         """The similarities that bring (N, 468 or more, 2 or more) landmarks nearest their place.
